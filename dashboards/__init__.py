@@ -1,0 +1,1 @@
+"""What people look at: the Streamlit console and the queries behind it."""

@@ -1,0 +1,1 @@
+"""Graphs and the application: detect, replay, traffic, settings, command line."""

@@ -1,0 +1,1 @@
+"""Bytewax steps, and what surrounds them: Kafka and files, formats, sinks."""

@@ -1,0 +1,1 @@
+"""Vocabulary and memory: events, signals, ids, settings, Postgres, Redis. Imports nothing of ours."""
