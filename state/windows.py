@@ -25,6 +25,5 @@ class HostSeen(msgspec.Struct, frozen=True, gc=False):
 
     host: str
     events: int
-    alerts: int
     first_seen: int
     last_seen: int

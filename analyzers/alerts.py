@@ -1,0 +1,156 @@
+"""Group signals into alerts: one alert a rule, entity and grouping window, whatever order its signals come in. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from state.alerts import MAX_EVIDENCE, Alert, Evidence, Level, Signal
+from state.ids import alert_id
+
+
+class AlertSettings(BaseModel):
+    """How signals are grouped into alerts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    group_minutes: int = Field(60, ge=1, le=1440, description="Signals of one rule on one host within this are one alert.")
+    min_level: str = Field("low", description="Lowest level of a rule match that alerts.")
+    evidence_bytes: int = Field(16_384, ge=256, le=1_048_576, description="Longest copy of an event kept as evidence.")
+    max_open: int = Field(1_000, ge=10, description="Alerts remembered an entity; beyond, the least recently touched go.")
+
+    @property
+    def lowest(self) -> Level:
+        """Return ``min_level`` as a level."""
+        return Level[self.min_level]
+
+
+class AlertUpdate(msgspec.Struct, frozen=True, gc=False):
+    """An alert as it now is, whether this is its first appearance, and evidence it gained."""
+
+    alert: Alert
+    is_new: bool
+    evidence: tuple[Evidence, ...] = ()
+
+
+class _Saved(msgspec.Struct):
+    version: int
+    alerts: list[Alert]
+    cited: list[list[tuple[int, str]]]
+
+
+class AlertBook:
+    """The open alerts of one entity.
+
+    Counts, first and last time, and evidence (the first events in canonical order) do not depend on the order in which
+    signals come, so a match that is alerted at once and one that waited for its turn add up to the same alert.
+
+    >>> from state.alerts import Level, Signal
+    >>> book = AlertBook(AlertSettings())
+    >>> hit = Signal("rule", "r1", "Web shell", Level.high, "web-1", 5, "why", event_id="t-0-1")
+    >>> [update.alert.count for update in book.add([hit, hit])]
+    [2]
+    """
+
+    VERSION = 1
+
+    def __init__(self, settings: AlertSettings) -> None:
+        self._settings = settings
+        self._window = settings.group_minutes * 60_000_000
+        self._alerts: OrderedDict[tuple[str, str, int], Alert] = OrderedDict()
+        #: For each alert, (time, event id) of its evidence, sorted.
+        self._cited: dict[tuple[str, str, int], list[tuple[int, str]]] = {}
+
+    def add(self, signals: Iterable[Signal]) -> list[AlertUpdate]:
+        """Take in signals of one entity; return each alert touched, once, as it is after all of them."""
+        touched: dict[tuple[str, str, int], tuple[bool, list[Evidence]]] = {}
+        for signal in signals:
+            start = signal.time - signal.time % self._window
+            key = (signal.kind, signal.rule, start)
+            known = self._alerts.get(key)
+            if known is None:
+                self._alerts[key] = self._open(signal, start)
+                self._cited[key] = []
+            else:
+                self._alerts[key] = self._grow(known, signal)
+                self._alerts.move_to_end(key)
+            is_new, evidence = touched.setdefault(key, (known is None, []))
+            copied = self._cite(key, signal)
+            if copied is not None:
+                evidence.append(copied)
+        updates = [AlertUpdate(self._alerts[key], new, tuple(ev)) for key, (new, ev) in touched.items()]
+        while len(self._alerts) > self._settings.max_open:
+            key, _ = self._alerts.popitem(last=False)
+            del self._cited[key]
+        return updates
+
+    def _open(self, signal: Signal, start: int) -> Alert:
+        return Alert(
+            id=alert_id(signal.kind, signal.rule, signal.entity, start),
+            kind=signal.kind,
+            rule=signal.rule,
+            name=signal.name,
+            level=signal.level,
+            entity=signal.entity,
+            window_start=start,
+            first_seen=signal.time,
+            last_seen=signal.time,
+            count=1,
+            reason=signal.reason,
+            techniques=signal.techniques,
+            tactics=signal.tactics,
+            versions=signal.versions,
+        )
+
+    def _grow(self, alert: Alert, signal: Signal) -> Alert:
+        # The reason is that of the earliest signal, of the least text among several at one time.
+        earlier = (signal.time, signal.reason) < (alert.first_seen, alert.reason)
+        return msgspec.structs.replace(
+            alert,
+            level=max(alert.level, signal.level),
+            first_seen=min(alert.first_seen, signal.time),
+            last_seen=max(alert.last_seen, signal.time),
+            count=alert.count + 1,
+            reason=signal.reason if earlier else alert.reason,
+        )
+
+    def _cite(self, key: tuple[str, str, int], signal: Signal) -> Evidence | None:
+        if not signal.event_id:
+            return None
+        cited = self._cited[key]
+        mark = (signal.time, signal.event_id)
+        if mark in cited or (len(cited) >= MAX_EVIDENCE and mark > cited[-1]):
+            return None
+        cited.append(mark)
+        cited.sort()
+        del cited[MAX_EVIDENCE:]
+        alert = self._alerts[key]
+        self._alerts[key] = msgspec.structs.replace(alert, evidence=tuple(event_id for _, event_id in cited))
+        raw = signal.raw[: self._settings.evidence_bytes]
+        return Evidence(signal.event_id, alert.id, signal.entity, signal.time, raw)
+
+    def snapshot(self) -> bytes:
+        """Return the state as versioned bytes."""
+        keys = list(self._alerts)
+        saved = _Saved(self.VERSION, [self._alerts[k] for k in keys], [self._cited[k] for k in keys])
+        return msgspec.msgpack.encode(saved)
+
+    @classmethod
+    def restore(cls, settings: AlertSettings, state: bytes) -> AlertBook:
+        """Return a book that goes on from a snapshot.
+
+        Raises:
+            ValueError: the snapshot is of another version.
+        """
+        saved = msgspec.msgpack.decode(state, type=_Saved)
+        if saved.version != cls.VERSION:
+            raise ValueError(f"alert book: snapshot version {saved.version} cannot be read")
+        book = cls(settings)
+        for alert, cited in zip(saved.alerts, saved.cited, strict=True):
+            key = (alert.kind, alert.rule, alert.window_start)
+            book._alerts[key] = alert
+            book._cited[key] = cited
+        return book

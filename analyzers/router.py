@@ -1,0 +1,58 @@
+"""Decide which lane judges an event: ``rule``, ``bert`` or ``llm``. Pure.
+
+The one place that decides. Only the rule lane exists so far; the others come with their issues, and an event that a
+text judge should see is decided by rules until there is one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from state.alerts import Level, Signal
+from state.events import Event
+
+Lane = Literal["rule", "bert", "llm"]
+
+
+class Candidate(msgspec.Struct, frozen=True, gc=False):
+    """An event that needs a decision, with what the rules said of it."""
+
+    event: Event
+    #: One signal a rule that matched; without the raw bytes, which the event has.
+    signals: tuple[Signal, ...]
+    #: Its place in the order of time, µs: its own time, or its partition's watermark if it came late.
+    time: int
+
+    @property
+    def order(self) -> tuple[int, str, int]:
+        """Return the canonical order: time, then origin and offset of the event."""
+        return (self.time, self.event.origin, self.event.offset)
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """The final lane of an event, and why."""
+
+    lane: Lane
+    reason: str
+
+
+class Router:
+    """Choose the lane of each event."""
+
+    #: Whether any event without a rule match can want a decision; if not, nobody needs to ask ``wants``.
+    reads_text = False
+
+    def wants(self, event: Event) -> bool:
+        """Say whether an event that no rule matched needs a decision all the same. No text judge is loaded: none does."""
+        return False
+
+    def decide(self, candidate: Candidate) -> Decision:
+        """Return the lane of a candidate."""
+        worst = max((signal.level for signal in candidate.signals), default=None)
+        if worst is None:
+            return Decision("rule", "no rule matched, and no other judge is configured")
+        if worst >= Level.high:
+            return Decision("rule", f"a rule of level {worst.name} matched and was alerted at once")
+        return Decision("rule", f"decided by rules, the highest of level {worst.name}; no other judge is configured")

@@ -1,0 +1,251 @@
+"""A rule's condition, compiled: a tree whose nodes answer for one event."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from analyzers.rules.patterns import Atom, Test
+from analyzers.rules.view import View
+
+#: Alternatives in one necessary clause; a larger clause is not worth a prefilter's memory.
+MAX_CLAUSE = 5_000
+
+#: Alternatives on (field, atom), one of which holds in every event that meets the node.
+Clause = tuple[tuple[str, Atom], ...]
+#: What met the rule: field, how the rule puts it, the value.
+Evidence = list[tuple[str, str, str]]
+
+
+class Node(ABC):
+    """A part of a condition."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def match(self, view: View) -> bool:
+        """Return whether the event meets this part."""
+
+    def explain(self, view: View, found: Evidence) -> None:
+        """Append the fields and values that met this part; called only where ``match`` is true."""
+        return None
+
+    def clauses(self) -> list[Clause]:
+        """Return clauses that each hold in every event that meets this part; none where that cannot be said."""
+        return []
+
+
+class And(Node):
+    """All parts."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: Sequence[Node]) -> None:
+        self.parts = tuple(parts)
+
+    def match(self, view: View) -> bool:
+        """Return whether every part is met."""
+        return all(part.match(view) for part in self.parts)
+
+    def explain(self, view: View, found: Evidence) -> None:
+        """Explain every part."""
+        for part in self.parts:
+            part.explain(view, found)
+
+    def clauses(self) -> list[Clause]:
+        """Return the clauses of all parts."""
+        return [clause for part in self.parts for clause in part.clauses()]
+
+
+class Or(Node):
+    """At least one part."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: Sequence[Node]) -> None:
+        self.parts = tuple(parts)
+
+    def match(self, view: View) -> bool:
+        """Return whether some part is met."""
+        return any(part.match(view) for part in self.parts)
+
+    def explain(self, view: View, found: Evidence) -> None:
+        """Explain the first part that is met."""
+        for part in self.parts:
+            if part.match(view):
+                part.explain(view, found)
+                return
+
+    def clauses(self) -> list[Clause]:
+        """Return one clause: the most telling one of each part, joined."""
+        joined: list[tuple[str, Atom]] = []
+        for part in self.parts:
+            clauses = part.clauses()
+            if not clauses:
+                return []
+            best: Clause = max(clauses, key=weight)
+            joined.extend(best)
+        return [tuple(dict.fromkeys(joined))] if len(joined) <= MAX_CLAUSE else []
+
+
+class Not(Node):
+    """The part is not met; a field that the event lacks meets nothing, so its negation holds."""
+
+    __slots__ = ("part",)
+
+    def __init__(self, part: Node) -> None:
+        self.part = part
+
+    def match(self, view: View) -> bool:
+        """Return whether the part is not met."""
+        return not self.part.match(view)
+
+
+class Field(Node):
+    """One of a field's values passes one of the tests."""
+
+    __slots__ = ("name", "tests")
+
+    def __init__(self, name: str, tests: Sequence[Test]) -> None:
+        self.name = name
+        self.tests = tuple(tests)
+
+    def match(self, view: View) -> bool:
+        """Return whether a value passes a test."""
+        plain = view.plain(self.name)
+        if not plain:
+            return False
+        folded = view.folded(self.name)
+        for test in self.tests:
+            ok = test.ok
+            for text in folded if test.folded else plain:
+                if ok(text):
+                    return True
+        return False
+
+    def explain(self, view: View, found: Evidence) -> None:
+        """Append the first value that passes, as the event wrote it."""
+        plain, folded = view.plain(self.name), view.folded(self.name)
+        for test in self.tests:
+            for i, text in enumerate(folded if test.folded else plain):
+                if test.ok(text):
+                    found.append((self.name, test.shown, plain[i]))
+                    return
+
+    def clauses(self) -> list[Clause]:
+        """Return the tests as one clause, if each has a cheap necessary test."""
+        atoms = [test.necessary for test in self.tests]
+        if len(atoms) > MAX_CLAUSE or any(atom is None for atom in atoms):
+            return []
+        return [tuple((self.name, atom) for atom in atoms if atom is not None)]
+
+
+class Keyword(Node):
+    """Some value of any field passes one of the tests."""
+
+    __slots__ = ("tests",)
+
+    def __init__(self, tests: Sequence[Test]) -> None:
+        self.tests = tuple(tests)
+
+    def match(self, view: View) -> bool:
+        """Return whether any value of the event passes a test."""
+        return any(test.ok(text) for test in self.tests for text in view.all(folded=test.folded))
+
+    def explain(self, view: View, found: Evidence) -> None:
+        """Append the first value that passes."""
+        plain = view.all(folded=False)
+        for test in self.tests:
+            for i, text in enumerate(view.all(folded=test.folded)):
+                if test.ok(text):
+                    found.append(("any field", test.shown, plain[i]))
+                    return
+
+
+class Null(Node):
+    """The event lacks the field, or it is null."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def match(self, view: View) -> bool:
+        """Return whether the field has no value."""
+        return not view.exists(self.name)
+
+    def explain(self, view: View, found: Evidence) -> None:
+        """Say that the field is missing."""
+        found.append((self.name, "is null", ""))
+
+
+class Exists(Node):
+    """The event has the field, or lacks it; null counts as lacking, an empty text does not."""
+
+    __slots__ = ("expected", "name")
+
+    def __init__(self, name: str, expected: bool) -> None:
+        self.name = name
+        self.expected = expected
+
+    def match(self, view: View) -> bool:
+        """Return whether the field's presence is as expected."""
+        return view.exists(self.name) is self.expected
+
+    def explain(self, view: View, found: Evidence) -> None:
+        """Say that the field exists or not."""
+        found.append((self.name, "exists" if self.expected else "does not exist", " ".join(view.plain(self.name))))
+
+
+class FieldReference(Node):
+    """A value of the field equals, begins with, ends with or contains a value of another field, in any case."""
+
+    __slots__ = ("ends", "name", "other", "starts")
+
+    def __init__(self, name: str, other: str, *, starts: bool, ends: bool) -> None:
+        self.name = name
+        self.other = other
+        self.starts = starts
+        self.ends = ends
+
+    def match(self, view: View) -> bool:
+        """Return whether any pair of values agrees; a missing field agrees with nothing."""
+        return any(self._agree(a, b) for a in view.folded(self.name) for b in view.folded(self.other))
+
+    def _agree(self, text: str, other: str) -> bool:
+        if self.starts and self.ends:
+            return other in text
+        if self.starts:
+            return text.startswith(other)
+        if self.ends:
+            return text.endswith(other)
+        return text == other
+
+    def explain(self, view: View, found: Evidence) -> None:
+        """Append the field and what it is compared with."""
+        how = "contains" if self.starts and self.ends else "startswith" if self.starts else "endswith"
+        how = how if self.starts or self.ends else "equals"
+        found.append((self.name, f"{how} field {self.other}", " ".join(view.plain(self.name))))
+
+
+class Constant(Node):
+    """Always, or never."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: bool) -> None:
+        self.value = value
+
+    def match(self, view: View) -> bool:
+        """Return the constant."""
+        return self.value
+
+
+def weight(clause: Clause) -> float:
+    """Return how telling a clause is: the rarest guess of its commonest alternative, less for many alternatives."""
+    if not clause:
+        return 0.0
+    bonus = {"exact": 3, "prefix": 0, "suffix": 1, "contains": 0}
+    rarest = min(len(atom.literal) + bonus[atom.op] if atom.literal else 0 for _, atom in clause)
+    return float(rarest - math.sqrt(len(clause)) / 4)

@@ -1,0 +1,198 @@
+"""Regular expressions of rules: RE2 where it can, Python's ``re`` where that cannot hang.
+
+RE2 searches in linear time, so a rule cannot stop the stream. What it refuses (look-around, back-references, atomic
+groups, repeat counts above 1,000) goes to ``re``, and only if its structure bounds the time: a rule that could take
+more than quadratic time is refused by name. Both read ``\\w \\d \\s \\b`` as ASCII, as PCRE does by default, and fold
+case by Unicode under the ``i`` flag. RE2's ``$`` is the very end of the text.
+"""
+
+from __future__ import annotations
+
+import re
+import re._constants as sre  # type: ignore[import-not-found]
+import re._parser as sre_parser  # type: ignore[import-not-found]
+from collections.abc import Callable
+from typing import Any
+
+import re2  # type: ignore[import-untyped]
+from sigma.policy import SigmaPolicy
+from sigma.policy.regex_engine import RegexEngine, RegexPattern
+
+from analyzers.rules.patterns import Atom, Test, utf8
+from analyzers.rules.rule import Unsupported
+
+#: Longest pattern, characters.
+MAX_PATTERN = 65_536
+#: Characters of a text that a pattern of quadratic time sees; the rest is ignored.
+MAX_QUADRATIC = 16_384
+#: Shortest literal that is worth a prefilter.
+MIN_LITERAL = 3
+
+
+def regex(pattern: str, flags: re.RegexFlag) -> Test:
+    """Return the test that searches a pattern in a text. Raises Unsupported, with the reason."""
+    compiled = compile_pattern(pattern, flags)
+    literal = necessary_literal(pattern, flags)
+    atom = Atom("contains", literal.casefold()) if literal else None
+    return Test(compiled, False, f"re {pattern}", atom)
+
+
+def compile_pattern(pattern: str, flags: re.RegexFlag) -> Callable[[str], bool]:
+    """Return a search function that takes linear time, or bounded quadratic time. Raises Unsupported."""
+    if len(pattern) > MAX_PATTERN:
+        raise Unsupported(f"regular expression is longer than {MAX_PATTERN} characters")
+    try:
+        linear = _re2(pattern, flags)
+    except re2.error as error:
+        return _python(pattern, flags, str(error))
+    search = linear.search
+    return lambda text: search(utf8(text)) is not None
+
+
+def _re2(pattern: str, flags: re.RegexFlag) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True
+    letters = "".join(
+        letter for letter, flag in (("i", re.IGNORECASE), ("m", re.MULTILINE), ("s", re.DOTALL)) if flags & flag
+    )
+    try:
+        return re2.compile(f"(?{letters}){pattern}" if letters else pattern, options)
+    except UnicodeEncodeError as error:
+        raise re2.error("lone surrogate") from error
+
+
+def _python(pattern: str, flags: re.RegexFlag, refusal: str) -> Callable[[str], bool]:
+    if not (flags & re.IGNORECASE) or pattern.isascii():
+        flags |= re.ASCII
+    try:
+        tree = sre_parser.parse(pattern, int(flags))
+        order = _order(list(tree))
+        compiled = re.compile(pattern, flags)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise Unsupported(f"regular expression does not compile: {error} (RE2: {refusal})") from error
+    # An unanchored search starts at every character.
+    order += not _anchored(list(tree), flags)
+    if order > 2:
+        raise Unsupported(
+            f"regular expression may take more than quadratic time (RE2 refuses it: {refusal}); "
+            "avoid nested or repeated unbounded quantifiers beside look-around and back-references"
+        )
+    search = compiled.search
+    if order < 2:
+        return lambda text: search(text) is not None
+    return lambda text: search(text, 0, MAX_QUADRATIC) is not None
+
+
+def _anchored(tree: list[Any], flags: re.RegexFlag) -> bool:
+    if not tree or tree[0][0] is not sre.AT:
+        return False
+    return tree[0][1] is sre.AT_BEGINNING_STRING or (tree[0][1] is sre.AT_BEGINNING and not flags & re.MULTILINE)
+
+
+#: An order of growth that no limit on the text makes harmless.
+_EXPONENTIAL = 1_000
+#: A repeat of at most so many turns counts as a constant.
+_FEW = 64
+
+
+def _order(tree: list[Any]) -> int:
+    """Return the exponent of the worst case in the length of the text: one for each unbounded repeat in sequence."""
+    total = 0
+    worst = 0
+    for op, argument in tree:
+        if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
+            _, high, body = argument
+            inner = list(body)
+            if _varies(inner) and high > 1:
+                total += _EXPONENTIAL
+            total += (1 if high > _FEW else 0) + _order(inner)
+        elif op is sre.POSSESSIVE_REPEAT:
+            total += 1 + _order(list(argument[2]))
+        elif op is sre.BRANCH:
+            total += max((_order(list(branch)) for branch in argument[1]), default=0)
+        elif op is sre.SUBPATTERN:
+            total += _order(list(argument[3]))
+        elif op is sre.ATOMIC_GROUP:
+            worst = max(worst, total + _order(list(argument)))
+        elif op in (sre.ASSERT, sre.ASSERT_NOT):
+            worst = max(worst, total + _order(list(argument[1])))
+        elif op is sre.GROUPREF_EXISTS:
+            total += _order(list(argument[1])) + _order(list(argument[2] or []))
+    return max(worst, total)
+
+
+def _varies(tree: list[Any]) -> bool:
+    """Return whether a repeated body can match one text in several ways."""
+    for op, argument in tree:
+        if op in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT, sre.BRANCH, sre.GROUPREF_EXISTS):
+            return True
+        if op is sre.SUBPATTERN and _varies(list(argument[3])):
+            return True
+        if op is sre.ATOMIC_GROUP and _varies(list(argument)):
+            return True
+    return False
+
+
+def necessary_literal(pattern: str, flags: re.RegexFlag) -> str:
+    """Return the longest ASCII text that every match contains in some case, or nothing.
+
+    >>> necessary_literal(r"(?:foo|bar)-[Ii]nvoke\\s+x*y", re.NOFLAG)
+    '-invoke'
+    """
+    if "[:" in pattern:  # RE2 reads a character class here, Python's parser does not.
+        return ""
+    try:
+        tree = sre_parser.parse(pattern, int(flags))
+    except (re.error, OverflowError, RecursionError):
+        return ""
+    runs: list[str] = [""]
+    _runs(list(tree), runs)
+    best = max(runs, key=len)
+    return best if len(best) >= MIN_LITERAL else ""
+
+
+def _runs(tree: list[Any], runs: list[str]) -> None:
+    for op, argument in tree:
+        letter = _letter(op, argument)
+        if letter:
+            runs[-1] += letter
+        elif op is sre.SUBPATTERN:
+            _runs(list(argument[3]), runs)
+        elif op in (sre.MAX_REPEAT, sre.MIN_REPEAT) and argument[0] >= 1:
+            runs.append("")
+            _runs(list(argument[2]), runs)
+            runs.append("")
+        elif op is not sre.AT:
+            runs.append("")
+
+
+def _letter(op: Any, argument: Any) -> str:
+    if op is sre.LITERAL and argument < 128:
+        return chr(argument).lower()
+    if op is sre.IN and all(kind is sre.LITERAL and code < 128 for kind, code in argument):
+        letters = {chr(code).lower() for _, code in argument}
+        if len(letters) == 1:
+            return letters.pop()
+    return ""
+
+
+class _Engine(RegexEngine):
+    """Tells pySigma which patterns we can compile."""
+
+    def compile(self, pattern: str, flags: int = 0) -> RegexPattern:
+        """Compile by RE2, or by ``re`` what RE2 refuses; the rule's own search function is made later."""
+        try:
+            compiled: RegexPattern = _re2(pattern, re.RegexFlag(flags))
+        except re2.error:
+            return re.compile(pattern, flags)  # type: ignore[return-value]
+        return compiled
+
+    @property
+    def error(self) -> type[Exception]:
+        """Return what ``compile`` raises."""
+        return re.error
+
+
+#: Hands our choice of engine to pySigma's parser.
+POLICY = SigmaPolicy(regex_engine=_Engine())

@@ -1,0 +1,141 @@
+"""An event as rules see it: any spelling of a field name, any type of value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from state.events import Fields
+
+#: Computes a field that a rule asks for from the event's original fields; None if the event has no such thing.
+Alias = Callable[[Fields], object]
+#: Aliases by case-folded field name.
+Aliases = Mapping[str, Alias]
+
+#: Field name spellings remembered before the memory starts anew.
+MAX_SPELLINGS = 50_000
+#: Different spellings of one field remembered before the memory starts anew.
+MAX_VARIANTS = 64
+#: Nesting of lists and objects inside one field's value that is searched.
+MAX_NESTING = 16
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """Return the texts that a field's value stands for: every element of a list, none for null.
+
+    >>> texts(["a", [4624, 1.0], None, True])
+    ('a', '4624', '1', 'true')
+    """
+    if isinstance(value, str):
+        return (value,)
+    if value is None:
+        return ()
+    if isinstance(value, bool):
+        return ("true",) if value else ("false",)
+    if isinstance(value, int):
+        return (str(value),)
+    if isinstance(value, float):
+        return (str(int(value)) if value.is_integer() else repr(value),)
+    if isinstance(value, list | tuple):
+        found: list[str] = []
+        _collect(value, found, 0, objects=False)
+        return tuple(found)
+    return ()
+
+
+def _collect(value: object, found: list[str], depth: int, *, objects: bool) -> None:
+    if depth > MAX_NESTING:
+        return
+    if isinstance(value, list | tuple):
+        for element in value:
+            _collect(element, found, depth + 1, objects=objects)
+    elif isinstance(value, dict):
+        if objects:
+            for element in value.values():
+                _collect(element, found, depth + 1, objects=objects)
+    else:
+        found.extend(texts(value))
+
+
+class Spellings:
+    """The spellings of field names met so far, so that a look-up in any case costs a dict access and no scan."""
+
+    __slots__ = ("_known", "_variants", "_wanted")
+
+    def __init__(self, wanted: set[str]) -> None:
+        self._wanted = wanted
+        self._known: dict[str, None] = {}
+        self._variants: dict[str, list[str]] = {}
+
+    def observe(self, names: Mapping[str, Any]) -> None:
+        """Learn an event's field names; must be called before its fields are looked up."""
+        if names.keys() <= self._known.keys():
+            return
+        if len(self._known) > MAX_SPELLINGS or any(len(v) > MAX_VARIANTS for v in self._variants.values()):
+            self._known.clear()
+            self._variants.clear()
+        for name in names:
+            if name not in self._known:
+                self._known[name] = None
+                folded = name.casefold()
+                if folded in self._wanted:
+                    self._variants.setdefault(folded, []).append(name)
+
+    def variants(self, folded: str) -> list[str]:
+        """Return the spellings met of a case-folded name."""
+        return self._variants.get(folded, [])
+
+
+class View:
+    """One event's fields, looked up by the rule's spelling, converted and case-folded once."""
+
+    __slots__ = ("_aliases", "_all", "_folded", "_plain", "_spellings", "fields")
+
+    def __init__(self, fields: Fields, spellings: Spellings, aliases: Aliases) -> None:
+        self.fields = fields
+        self._spellings = spellings
+        self._aliases = aliases
+        self._plain: dict[str, tuple[str, ...]] = {}
+        self._folded: dict[str, tuple[str, ...]] = {}
+        self._all: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+
+    def value(self, name: str) -> object:
+        """Return a field's original value, or None; the exact spelling is preferred, else all others count."""
+        fields = self.fields
+        if self._aliases and (alias := self._aliases.get(name.casefold())) is not None:
+            return alias(fields)
+        if name in fields:
+            return fields[name]
+        spelled = [fields[s] for s in self._spellings.variants(name.casefold()) if s in fields]
+        if not spelled:
+            return None
+        return spelled[0] if len(spelled) == 1 else spelled
+
+    def plain(self, name: str) -> tuple[str, ...]:
+        """Return a field's texts; empty if the event has no such field or it is null."""
+        found = self._plain.get(name)
+        if found is None:
+            value = self.fields.get(name) if not self._aliases else self.value(name)
+            if value is None:
+                value = self.value(name)
+            found = self._plain[name] = (value,) if type(value) is str else texts(value)
+        return found
+
+    def folded(self, name: str) -> tuple[str, ...]:
+        """Return a field's texts, case-folded."""
+        found = self._folded.get(name)
+        if found is None:
+            found = self._folded[name] = tuple([text.casefold() for text in self.plain(name)])
+        return found
+
+    def all(self, *, folded: bool) -> tuple[str, ...]:
+        """Return the texts of every field, for keywords."""
+        if self._all is None:
+            found: list[str] = []
+            _collect(self.fields, found, 0, objects=True)
+            self._all = (tuple(found), tuple([text.casefold() for text in found]))
+        return self._all[folded]
+
+    def exists(self, name: str) -> bool:
+        """Return whether the event has the field with a value other than null; an empty text is a value."""
+        return self.value(name) is not None

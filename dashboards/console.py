@@ -1,0 +1,186 @@
+"""The console's first page: what is arriving, what was alerted and why, the hosts. Run it by ``dashboards.server``.
+
+It reads Postgres through ``dashboards.queries`` and nothing else, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+
+import streamlit
+from psycopg_pool import ConnectionPool
+from pydantic import SecretStr
+
+from dashboards import panels, queries
+from dashboards.rate import RateMeter
+from dashboards.records import AlertDetail, AlertFilter, AlertRow, MetricPoint, Minute, Totals
+from dashboards.server import DSN_VARIABLE
+from dashboards.theme import STYLE
+from state.alerts import Level
+from state.postgres import DatabaseError, PostgresSettings, pool
+
+#: Seconds between two readings.
+REFRESH = 2.0
+#: Alerts that the list shows.
+LISTED = 100
+#: Around an alert's time: how much of its metric is shown.
+BEFORE, AFTER = timedelta(minutes=60), timedelta(minutes=15)
+
+LEVELS = {"All": Level.informational, "Medium and up": Level.medium, "High and up": Level.high}
+
+
+@streamlit.cache_resource(show_spinner=False)
+def database() -> ConnectionPool:
+    """Return the process's one pool of read-only connections."""
+    dsn = os.environ.get(DSN_VARIABLE)
+    if not dsn:
+        raise DatabaseError("no database is configured")
+    settings = PostgresSettings(dsn=SecretStr(dsn), pool_size=4, connect_timeout=3.0, statement_timeout=15.0)
+    return pool(settings, read_only=True)
+
+
+@streamlit.cache_resource(show_spinner=False)
+def meter() -> RateMeter:
+    """Return the process's one meter of events a second, fed by all open pages."""
+    return RateMeter()
+
+
+@streamlit.fragment(run_every=REFRESH)
+def page() -> None:
+    """Show everything as of one moment."""
+    state = streamlit.session_state
+    try:
+        with queries.snapshot(database()) as connection:
+            totals = queries.totals(connection)
+            fresh = queries.freshness(connection)
+            levels = queries.levels(connection)
+            minutes = queries.minutes(connection)
+            sources = queries.sources(connection)
+            partitions = queries.partitions(connection)
+            hosts = queries.hosts(connection)
+            wanted = AlertFilter(level=LEVELS[state.get("level") or "All"], text=state.get("text") or "")
+            newest = queries.alerts(connection, wanted, limit=LISTED).alerts
+            # While an alert is open its list stands still, so that it does not slip from under the reader.
+            listed = queries.alerts_by_id(connection, state["pinned"]) if state.get("pinned") else list(newest)
+            detail = queries.alert(connection, state["selected"]) if state.get("selected") else None
+            history = _history(connection, detail) if detail else []
+    except DatabaseError as error:
+        _heading("the database is away")
+        with streamlit.container(key="panel-away"):
+            streamlit.error("The database cannot be read. This page tries again every few seconds.")
+            streamlit.text(str(error)[:300])
+        return
+
+    _heading(_freshness(fresh, totals.read_at))
+    panels.tiles(totals, levels, _rate(totals, minutes))
+    if fresh is None:
+        with streamlit.container(key="panel-empty"):
+            panels.title("empty", "Nothing yet")
+            streamlit.text("No event has been read. Once the flow runs, this page fills by itself within seconds.")
+        return
+    left, right = streamlit.columns([5, 3], gap="small")
+    with left:
+        _alerts(listed, unseen=len({a.id for a in newest} - {a.id for a in listed}))
+        if detail is not None:
+            panels.why(detail, history)
+        elif listed:
+            with streamlit.container(key="panel-hint"):
+                streamlit.caption("Select an alert to see why it was raised.")
+    with right:
+        panels.arriving(minutes, sources, partitions)
+    panels.hosts(hosts)
+
+
+def _heading(fresh: str) -> None:
+    left, right = streamlit.columns([1, 2])
+    with left, streamlit.container(key="wordmark"):
+        streamlit.title("Winnow", anchor=False)
+    with right, streamlit.container(key="fresh"):
+        streamlit.text(fresh)
+
+
+def _freshness(fresh: datetime | None, now: datetime) -> str:
+    clock = f"{now:%Y-%m-%d %H:%M:%S} UTC"
+    if fresh is None:
+        return f"waiting for the flow · {clock}"
+    seconds = max(0, round((now - fresh).total_seconds()))
+    ago = f"{seconds} s" if seconds < 120 else f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
+    return f"{'written' if seconds < 60 else 'nothing written since'} {ago} ago · {clock}"
+
+
+def _rate(totals: Totals, minutes: list[Minute]) -> float | None:
+    if totals.updated_at is None:
+        return None
+    meter().add(totals.consumed, totals.updated_at)
+    rate = meter().per_second(totals.read_at)
+    if rate is None and minutes:
+        return minutes[-1].events / queries.MINUTE
+    return rate
+
+
+def _alerts(listed: list[AlertRow], *, unseen: int) -> None:
+    state = streamlit.session_state
+    with streamlit.container(key="panel-alerts"):
+        heading, levels, text = streamlit.columns([2, 3, 3], vertical_alignment="center")
+        with heading:
+            panels.title("alerts", "Alerts, newest first")
+        with levels:
+            streamlit.segmented_control(
+                "Level", list(LEVELS), default="All", key="level", label_visibility="collapsed", on_change=_unpin
+            )
+        with text:
+            streamlit.text_input(
+                "Search", key="text", placeholder="Name, host or reason", label_visibility="collapsed", on_change=_unpin
+            )
+        if not listed:
+            streamlit.caption("No alert matches." if state.get("text") or state.get("level") != "All" else "No alerts.")
+            return
+        if unseen and state.get("pinned"):
+            streamlit.button(f"{unseen} newer, show them", key="newer", on_click=_unpin, type="tertiary")
+        state["shown"] = [alert.id for alert in listed]
+        streamlit.dataframe(
+            panels.alert_frame(listed),
+            hide_index=True,
+            column_config=panels.alert_columns(),
+            height=panels.height(12),
+            row_height=panels.ROW,
+            key=_table_key(),
+            on_select=_select,
+            selection_mode="single-row",
+        )
+
+
+def _table_key() -> str:
+    # A new key is a new table without a selection.
+    return f"alerts-{streamlit.session_state.get('generation', 0)}"
+
+
+def _select() -> None:
+    state = streamlit.session_state
+    rows = state[_table_key()].selection.rows
+    shown = state.get("shown", [])
+    if rows and rows[0] < len(shown):
+        state["pinned"], state["selected"] = shown, shown[rows[0]]
+    else:
+        state["pinned"] = state["selected"] = None
+
+
+def _unpin() -> None:
+    state = streamlit.session_state
+    state["pinned"] = state["selected"] = None
+    state["generation"] = state.get("generation", 0) + 1
+
+
+def _history(connection: queries.Connection, detail: AlertDetail) -> list[MetricPoint]:
+    alert = detail.alert
+    if alert.kind == "rule":
+        return []
+    name = alert.rule.partition(":")[0]
+    since, until = alert.first_seen - BEFORE, alert.last_seen + AFTER
+    return queries.metric(connection, alert.entity, name, since=since, until=until)
+
+
+streamlit.set_page_config(page_title="Winnow", layout="wide", initial_sidebar_state="collapsed")
+streamlit.html(STYLE)
+page()

@@ -1,0 +1,116 @@
+"""Start the processes of a Bytewax cluster on this machine, and end all of them together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from flows.settings import Settings
+
+#: Environment variable by which a worker learns its place; the settings come with it, secrets included, and are
+#: therefore never in argv, where every user of the machine could read them.
+PLACE = "_WINNOW_WORKER"
+
+
+class Place(msgspec.Struct):
+    """What a worker is told."""
+
+    index: int
+    addresses: list[str]
+    settings: str
+
+
+def run_workers(module: Sequence[str], workers: int, settings: Settings) -> None:
+    """Run ``python -m module…`` as ``workers`` processes of one cluster; return when all have ended well.
+
+    Raises:
+        RuntimeError: one ended badly; the others were ended with it.
+    """
+    addresses = _free_addresses(workers)
+    told = reveal(settings)
+    children: list[subprocess.Popen[bytes]] = []
+
+    def forward(number: int, _: object) -> None:
+        for child in children:
+            if child.poll() is None:
+                child.send_signal(number)
+
+    previous = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        for index in range(workers):
+            place = msgspec.json.encode(Place(index, addresses, told)).decode()
+            # A group of their own: Ctrl-C reaches them through us, once, and not twice.
+            children.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", *module], env={**os.environ, PLACE: place}, process_group=0
+                )
+            )
+        _watch(children)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        _end(children)
+
+
+def worker_settings() -> tuple[int, list[str], Settings]:
+    """Return this worker's index, the cluster's addresses and the settings, as its parent gave them."""
+    place = msgspec.json.decode(os.environ.pop(PLACE), type=Place)
+    return place.index, place.addresses, Settings.model_validate_json(place.settings)
+
+
+def reveal(settings: Settings) -> str:
+    """Return the settings as JSON with their secrets, for a child's environment only."""
+
+    def bare(value: object) -> object:
+        secret = getattr(value, "get_secret_value", None)
+        if secret is not None:
+            return secret()
+        if isinstance(value, dict):
+            return {key: bare(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [bare(item) for item in value]
+        return value
+
+    return msgspec.json.encode(bare(settings.model_dump(mode="python")), enc_hook=str).decode()
+
+
+def _free_addresses(count: int) -> list[str]:
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{one.getsockname()[1]}" for one in held]
+    finally:
+        for one in held:
+            one.close()
+
+
+def _watch(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    while True:
+        codes = [child.poll() for child in children]
+        bad = [(index, code) for index, code in enumerate(codes) if code not in (None, 0)]
+        if bad:
+            raise RuntimeError(f"worker {bad[0][0]} ended with status {bad[0][1]}; the cluster was ended")
+        if all(code == 0 for code in codes):
+            return
+        time.sleep(0.05)
+
+
+def _end(children: Sequence[subprocess.Popen[bytes]], patience: float = 5.0) -> None:
+    for child in children:
+        if child.poll() is None:
+            child.terminate()
+    deadline = time.monotonic() + patience
+    for child in children:
+        try:
+            child.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

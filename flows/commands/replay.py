@@ -1,0 +1,74 @@
+"""``winnow replay``: the detect graph over files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from flows.replay import replay
+from flows.settings import load_settings
+from flows.usage import UsageError
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "replay",
+        help="run the detect graph over files",
+        description="Run recorded telemetry through the detect graph, as fast as it goes. Needs no server. Writes "
+        "alerts.jsonl, incidents.jsonl, rejected.jsonl and summary.json to DIR.",
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a file of lines; .gz and .zst are unpacked")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--rules", type=Path, metavar="DIR", help="Sigma rules, instead of those of the settings")
+    parser.add_argument("--format", default="auto", metavar="F", help="format of all files (default: each line is sniffed)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay; return the exit status."""
+    settings = load_settings(args.config)
+    if args.rules is not None:
+        if not args.rules.exists():
+            raise UsageError(f"{args.rules}: no such file or folder")
+        settings.rules.builtin, settings.rules.paths = False, [args.rules]
+    if args.workers < 1:
+        raise UsageError("--workers must be at least 1")
+    progress = Progress()
+    try:
+        summary = replay(args.files, args.out, settings, args.format, args.workers, progress.add)
+    finally:
+        progress.end()
+    print(
+        f"{summary['events']:,} events of {len(summary['hosts']):,} hosts, {summary['rejected']:,} rejected,"
+        f" {summary['alerts']:,} alerts; {summary['events_per_second']:,} events/s -> {args.out}",
+        file=sys.stderr,
+    )
+    return 0
+
+
+class Progress:
+    """A line on stderr that says how far it is, once a second on a terminal, else every ten."""
+
+    def __init__(self) -> None:
+        self._started = self._said = time.monotonic()
+        self._lines = 0
+        self._terminal = sys.stderr.isatty()
+
+    def add(self, lines: int) -> None:
+        """Count lines that were read."""
+        self._lines += lines
+        now = time.monotonic()
+        if now - self._said >= (1 if self._terminal else 10):
+            self._said = now
+            rate = self._lines / (now - self._started)
+            print(f"{self._lines:,} lines, {rate:,.0f}/s", end="\r" if self._terminal else "\n", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._terminal and self._said > self._started:
+            print(file=sys.stderr)

@@ -1,0 +1,142 @@
+"""The detect flow: telemetry in; alerts, host windows, dead letters and the ledger out.
+
+The graph is the diagram of ARCHITECTURE.md, step by step. A step id is stored data: renaming one loses its state.
+``python -m bytewax.run flows.detect`` runs it against the configured services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.outputs import DynamicSink
+
+import analyzers.rules
+from analyzers.ledger import LedgerDelta
+from analyzers.metrics import MetricSet
+from analyzers.router import Router
+from analyzers.rules import RuleSet
+from flows.settings import Settings, load_settings
+from operators.align import AlignLogic, HostItem
+from operators.alerts import AlertLogic
+from operators.batch import Collected, ShardItem
+from operators.collect import SHARD_KEYS, Collector
+from operators.files import FileSource
+from operators.host import Decided, HostLogic, HostOut, host_of
+from operators.kafka import KafkaSource, list_partitions
+from operators.ledger import LedgerLogic
+from operators.rules import Judge, count
+from operators.sinks import Out
+from operators.sinks.kafka import KafkaSink
+from operators.sinks.postgres import PostgresSink
+from state.alerts import Signal
+from state.events import Rejected
+from state.windows import HostSeen, HostWindow
+
+
+#: The Sigma rules that Winnow ships.
+BUILTIN_RULES = Path(analyzers.rules.__file__).with_name("builtin")
+
+
+def build(
+    source: KafkaSource | FileSource,
+    sinks: Sequence[DynamicSink[Out]],
+    rules: RuleSet,
+    host_metrics: MetricSet,
+    settings: Settings,
+) -> Dataflow:
+    """Build the graph."""
+    router = Router()
+    flow = Dataflow("detect")
+    batches = op.input("source", flow, source)
+    judged = op.map("rules", batches, Judge(rules).judge)
+    collected = op.map("collect", judged, Collector(host_metrics, router).collect)
+    counted = op.inspect("count", collected, count)
+
+    shards = op.flat_map("shards", counted, to_shards)
+    released = op.stateful_batch("align", shards, partial(AlignLogic, source.origins, settings.time))
+    items = op.map("by_host", released, by_host)
+    hosts = op.stateful_batch(
+        "host", items, partial(HostLogic, host_metrics, settings.host, router, settings.alerts.lowest)
+    )
+
+    at_once = op.flat_map("at_once", counted, at_once_by_entity)
+    in_order = op.filter_map("signals", hosts, signal_by_entity)
+    signals = op.merge("all_signals", at_once, in_order)
+    alerts = op.stateful_batch("alerts", signals, partial(AlertLogic, settings.alerts))
+
+    read = op.flat_map("read", counted, read_by_origin)
+    decided = op.filter_map("decided", hosts, decided_by_origin)
+    ledger = op.stateful_batch("ledger", op.merge("route", read, decided), LedgerLogic)
+
+    out = op.merge(
+        "out",
+        op.key_rm("alerts_out", alerts),
+        op.filter_map("windows_out", hosts, only_windows),
+        op.key_rm("ledger_out", ledger),
+        op.flat_map("dead_letters", counted, dead_letters),
+    )
+    for sink in sinks:
+        op.output(sink.name, out, sink)
+    return flow
+
+
+def flow() -> Dataflow:
+    """Build the graph over the configured services, for ``python -m bytewax.run flows.detect``."""
+    settings = load_settings()
+    source = KafkaSource(settings.kafka, settings.formats, settings.time, list_partitions(settings.kafka))
+    sinks: list[DynamicSink[Out]] = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
+    return build(source, sinks, load_rules(settings), load_metrics(settings), settings)
+
+
+def load_rules(settings: Settings) -> RuleSet:
+    """Load the rules in force: shipped ones, and those of the settings."""
+    return RuleSet.load(([BUILTIN_RULES] if settings.rules.builtin else []) + settings.rules.paths)
+
+
+def load_metrics(settings: Settings) -> MetricSet:
+    """Load the host metrics in force."""
+    return MetricSet.load(settings.metrics.definitions) if settings.metrics.definitions else MetricSet.load()
+
+
+def to_shards(collected: Collected) -> Iterable[tuple[str, ShardItem]]:
+    """Give every shard its item of the batch."""
+    return zip(SHARD_KEYS, collected.shards, strict=True)
+
+
+def by_host(released: tuple[str, HostItem]) -> tuple[str, HostItem]:
+    """Key what a shard released by its host."""
+    return host_of(released[1]), released[1]
+
+
+def at_once_by_entity(collected: Collected) -> Iterable[tuple[str, Signal]]:
+    """Key the signals that do not wait by their entity."""
+    return [(signal.entity, signal) for signal in collected.at_once]
+
+
+def signal_by_entity(out: tuple[str, HostOut]) -> tuple[str, Signal] | None:
+    """Keep the signals of the host step."""
+    return (out[1].entity, out[1]) if isinstance(out[1], Signal) else None
+
+
+def read_by_origin(collected: Collected) -> Iterable[tuple[str, LedgerDelta]]:
+    """Key what was read by its partition."""
+    return [] if collected.ledger is None else [(collected.ledger.origin, collected.ledger)]
+
+
+def decided_by_origin(out: tuple[str, HostOut]) -> tuple[str, LedgerDelta] | None:
+    """Keep the lanes that the host step decided, keyed by the event's partition."""
+    return (out[1].origin, out[1].delta()) if isinstance(out[1], Decided) else None
+
+
+def only_windows(out: tuple[str, HostOut]) -> Out | None:
+    """Keep what the host step says of windows and totals."""
+    return out[1] if isinstance(out[1], HostWindow | HostSeen) else None
+
+
+def dead_letters(collected: Collected) -> Iterable[Rejected]:
+    """Take out the messages that are no event."""
+    return collected.batch.rejected

@@ -1,0 +1,143 @@
+"""Replay: the detect graph over files, as fast as it goes, on one process or several. Needs no server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+from bytewax.run import cli_main
+
+from flows.cluster import run_workers
+from flows.detect import build, load_metrics, load_rules
+from flows.settings import Settings
+from flows.usage import UsageError
+from operators.files import FileSource, name_files
+from operators.formats import FORMATS
+from operators.sinks.parts import Part, PartsSink
+
+
+class ReplaySpec(msgspec.Struct):
+    """What a worker of a replay needs to know, besides the settings."""
+
+    files: dict[str, str]
+    parts: str
+    format: str
+
+
+def replay(
+    files: Sequence[Path],
+    out: Path,
+    settings: Settings,
+    format: str = "auto",
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Run the files through the detect graph and write the results to ``out``; return the summary.
+
+    Raises:
+        UsageError: a file that cannot be read, an unknown format, an output folder that cannot be made.
+    """
+    named = _checked(files, format)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        parts = Path(tempfile.mkdtemp(prefix=".parts-", dir=out))
+    except OSError as error:
+        raise UsageError(f"{out}: {error.strerror}") from error
+    try:
+        spec = ReplaySpec({name: str(path) for name, path in named.items()}, str(parts), format)
+        started = time.perf_counter()
+        if workers == 1:
+            work(spec, settings, progress=progress)
+        else:
+            run_workers(["flows.replay", msgspec.json.encode(spec).decode()], workers, settings)
+        return _write(out, parts, time.perf_counter() - started)
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
+
+
+def work(
+    spec: ReplaySpec,
+    settings: Settings,
+    process: int | None = None,
+    addresses: list[str] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Be one worker of a replay."""
+    files = {name: Path(path) for name, path in spec.files.items()}
+    source = FileSource(files, settings.formats, settings.time, spec.format, progress)
+    flow = build(source, [PartsSink(Path(spec.parts))], load_rules(settings), load_metrics(settings), settings)
+    cli_main(flow, process_id=process, addresses=addresses)
+
+
+def _checked(files: Sequence[Path], format: str) -> dict[str, Path]:
+    if format != "auto" and format not in FORMATS:
+        raise UsageError(f"no such format: {format}; known: auto, {', '.join(FORMATS)}")
+    for path in files:
+        if not path.is_file():
+            raise UsageError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
+        if not os.access(path, os.R_OK):
+            raise UsageError(f"{path}: cannot be read")
+    try:
+        return name_files(files)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
+    whole = Part()
+    for path in sorted(parts.glob("part-*.msgpack")):
+        part = msgspec.msgpack.decode(path.read_bytes(), type=Part)
+        whole.alerts.update(part.alerts)
+        whole.hosts.update(part.hosts)
+        whole.ledger.update(part.ledger)
+    alerts = sorted(whole.alerts.values(), key=lambda alert: (alert.first_seen, alert.id))
+    _write_lines(out / "alerts.jsonl", [orjson.dumps(alert.message()) for alert in alerts])
+    _write_lines(out / "incidents.jsonl", [])
+    rejected = [line for path in parts.glob("rejected-*.jsonl") for line in path.read_bytes().splitlines()]
+    _write_lines(out / "rejected.jsonl", sorted(rejected, key=_place))
+    rows = whole.ledger.values()
+    total = {
+        name: sum(getattr(row, name) for row in rows)
+        for name in ("consumed", "rejected", "skipped", "rule", "bert", "llm", "late", "future")
+    }
+    events = total["rule"] + total["bert"] + total["llm"]
+    summary = {
+        "events": events,
+        "rejected": total["rejected"],
+        "skipped": total["skipped"],
+        "late": total["late"],
+        "future": total["future"],
+        "alerts": len(alerts),
+        "incidents": 0,
+        "lanes": {lane: total[lane] for lane in ("rule", "bert", "llm")},
+        "hosts": {host: whole.hosts[host].events for host in sorted(whole.hosts)},
+        "events_per_second": round(events / seconds) if seconds else 0,
+    }
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _place(line: bytes) -> tuple[str, int]:
+    item = orjson.loads(line)
+    return item["file"], item["line"]
+
+
+def _write_lines(path: Path, lines: Sequence[bytes]) -> None:
+    with path.open("wb") as file:
+        file.writelines(line + b"\n" for line in lines)
+
+
+if __name__ == "__main__":
+    from flows.cluster import worker_settings
+
+    index, addresses, settings = worker_settings()
+    work(msgspec.json.decode(sys.argv[1], type=ReplaySpec), settings, index, addresses)

@@ -1,0 +1,136 @@
+"""All settings in one place: a TOML file, then the environment. Each section lives beside what uses it."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from analyzers.alerts import AlertSettings
+from analyzers.host import HostSettings
+from operators.clock import TimeSettings
+from operators.formats.settings import FormatSettings
+from operators.kafka import KafkaSettings
+from state.postgres import PostgresSettings
+
+PREFIX = "WINNOW_"
+#: Names with our prefix that are no settings: where the settings are, and what tests read.
+OTHERS = {"WINNOW_CONFIG", "WINNOW_DATA", "WINNOW_TEST_KAFKA"}
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message is one line that names the key."""
+
+
+class RedisSettings(BaseModel):
+    """Where the cache is. Detection never needs it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: SecretStr | None = Field(None, description="redis:// or unix:// URL; unset: no cache.")
+
+
+class RuleSettings(BaseModel):
+    """Which Sigma rules are in force."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    builtin: bool = Field(True, description="Whether the rules that Winnow ships are in force.")
+    paths: list[Path] = Field([], description="Further files or folders of Sigma rules.")
+
+
+class MetricSettings(BaseModel):
+    """Which host metrics are kept, and where Prometheus finds the flow's own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    definitions: Path | None = Field(None, description="YAML file of host metrics instead of those that Winnow ships.")
+    address: str = Field("127.0.0.1", description="Address that the Prometheus endpoint listens on.")
+    port: int = Field(9464, ge=0, le=65535, description="Port of the first worker's endpoint; the next ones follow. 0: off.")
+
+
+class RecoverySettings(BaseModel):
+    """Where the flow's state is kept over restarts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    folder: Path | None = Field(None, description="Folder of the recovery store; unset: state is lost at a stop.")
+    interval_seconds: float = Field(5.0, gt=0, description="How often a snapshot is taken.")
+    keep_seconds: float = Field(60.0, ge=0, description="How long an older snapshot is kept.")
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True)
+
+    kafka: KafkaSettings = KafkaSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    redis: RedisSettings = RedisSettings()
+    formats: FormatSettings = FormatSettings()
+    time: TimeSettings = TimeSettings()
+    rules: RuleSettings = RuleSettings()
+    metrics: MetricSettings = MetricSettings()
+    host: HostSettings = HostSettings()
+    alerts: AlertSettings = AlertSettings()
+    recovery: RecoverySettings = RecoverySettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, which comes as init values."""
+        return env_settings, init_settings
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Load the settings: ``path``, else ``$WINNOW_CONFIG``, else ``winnow.toml`` if there is one; then the environment.
+
+    Raises:
+        SettingsError: a file that cannot be read, an unknown key, a value that is none; the message names the key.
+    """
+    given = path or (Path(os.environ["WINNOW_CONFIG"]) if os.environ.get("WINNOW_CONFIG") else None)
+    file = given or Path("winnow.toml")
+    values: dict[str, Any] = {}
+    if given is not None or file.exists():
+        try:
+            values = tomllib.loads(file.read_text())
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{file}: {error}") from error
+    _refuse_unknown_variables()
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_said(e["loc"], e["type"], e["msg"]) for e in error.errors())) from None
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _said(place: tuple[int | str, ...], kind: str, message: str) -> str:
+    name = ".".join(map(str, place))
+    return f"unknown setting {name}" if kind == "extra_forbidden" else f"setting {name}: {message}"
+
+
+def _refuse_unknown_variables() -> None:
+    # pydantic-settings passes over a variable that matches no field; a misspelt one must not be passed over.
+    for variable in sorted(os.environ):
+        if not variable.startswith(PREFIX) or variable in OTHERS:
+            continue
+        model: type[BaseModel] = Settings
+        parts = variable[len(PREFIX) :].lower().split("__")
+        for depth, part in enumerate(parts):
+            field = model.model_fields.get(part)
+            if field is None:
+                raise SettingsError(f"unknown setting {'.'.join(parts[: depth + 1])} (environment variable {variable})")
+            if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+                break  # a plain value, or a mapping whose keys are the operator's
+            model = field.annotation

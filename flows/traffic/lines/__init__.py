@@ -1,0 +1,1 @@
+"""Writers of raw messages, one module a real format."""

@@ -1,0 +1,31 @@
+"""Alerts: signals to alerts, as a step keyed by entity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from bytewax.operators import StatefulBatchLogic
+
+from analyzers.alerts import AlertBook, AlertSettings, AlertUpdate
+from operators import metrics
+from state.alerts import Signal
+
+
+class AlertLogic(StatefulBatchLogic[Signal, AlertUpdate, bytes]):
+    """Wrap an AlertBook for ``op.stateful_batch``."""
+
+    def __init__(self, settings: AlertSettings, state: bytes | None) -> None:
+        self._book = AlertBook(settings) if state is None else AlertBook.restore(settings, state)
+
+    def on_batch(self, values: list[Signal]) -> tuple[Iterable[AlertUpdate], bool]:
+        """Take in signals; emit each alert touched once."""
+        updates = self._book.add(values)
+        for update in updates:
+            if update.is_new:
+                metrics.ALERTS.labels(kind=update.alert.kind, level=update.alert.level.name).inc()
+        return updates, StatefulBatchLogic.RETAIN
+
+    def snapshot(self) -> Any:
+        """Return the book's state."""
+        return self._book.snapshot()

@@ -1,0 +1,178 @@
+"""Align: hold windows and candidates of one shard until every partition has passed them, then release them in order.
+
+``Aligner`` is the pure core; ``AlignLogic`` wraps it for Bytewax. Results are the same at any number of workers and for
+any interleaving of partitions, because what is released, and in which order, depends only on the watermarks.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from bytewax.operators import StatefulBatchLogic
+
+from analyzers.host import WINDOW, HostEvents
+from analyzers.router import Candidate
+from operators.batch import END_OF_TIME, UNKNOWN, HostLate, OpenWindow, ShardItem
+from operators.clock import TimeSettings
+from operators.collect import SHARDS
+
+#: What the host step gets, in order.
+HostItem = HostEvents | Candidate | HostLate
+
+
+class _Saved(msgspec.Struct):
+    version: int
+    watermarks: dict[str, int]
+    windows: list[tuple[int, str, OpenWindow]]
+    candidates: list[Candidate]
+    hosts: dict[str, int]
+    next_window: int | None
+
+
+class Aligner:
+    """The open windows and waiting candidates of one shard.
+
+    Args:
+        partitions: names of all partitions; nothing is released before each has said how far it is.
+        silent_windows: empty windows that a host which fell silent is given.
+        stagger: how long after its end this shard closes a window, µs of event time.
+    """
+
+    VERSION = 1
+
+    def __init__(self, partitions: Iterable[str], silent_windows: int = 60, stagger: int = 0) -> None:
+        self._watermarks = dict.fromkeys(partitions, UNKNOWN)
+        self._silence = silent_windows * WINDOW
+        #: How long after its end a window is closed, µs of event time.
+        self.stagger = stagger
+        self._windows: dict[int, dict[str, OpenWindow]] = {}
+        self._candidates: list[tuple[tuple[int, str, int], Candidate]] = []
+        #: Known hosts, to the start of their last window with events.
+        self._hosts: dict[str, int] = {}
+        self._next: int | None = None
+        self._late: dict[str, list[HostLate]] = {}
+
+    @property
+    def watermark(self) -> int:
+        """Return the time that all partitions have passed, µs."""
+        return min(self._watermarks.values(), default=END_OF_TIME)
+
+    def add(self, item: ShardItem) -> None:
+        """Take in what a batch has for this shard."""
+        self._watermarks[item.origin] = max(self._watermarks.get(item.origin, UNKNOWN), item.watermark)
+        for (host, start), window in item.windows.items():
+            hosts = self._windows.setdefault(start, {})
+            known = hosts.get(host)
+            if known is None:
+                hosts[host] = window
+            else:
+                known.merge(window)
+        for candidate in item.candidates:
+            heapq.heappush(self._candidates, (candidate.order, candidate))
+        for host, late in item.late.items():
+            self._late.setdefault(host, []).append(late)
+
+    def release(self) -> list[HostItem]:
+        """Return what the watermark has passed, in canonical order."""
+        out: list[HostItem] = [late for host in sorted(self._late) for late in self._late[host]]
+        self._late.clear()
+        watermark = self.watermark
+        if watermark == UNKNOWN:
+            return out
+        if self._next is None:
+            self._next = self._first_window(watermark)
+        while self._next is not None and self._next + WINDOW + self.stagger <= watermark:
+            self._pop_candidates(self._next + WINDOW + self.stagger, out)
+            self._close(self._next, out)
+            self._next = self._following(self._next, watermark)
+        self._pop_candidates(watermark, out)
+        return out
+
+    def _first_window(self, watermark: int) -> int | None:
+        if watermark < END_OF_TIME:
+            return watermark - watermark % WINDOW
+        return min(self._windows, default=None)
+
+    def _following(self, start: int, watermark: int) -> int | None:
+        """Return the next window to close; skip a stretch in which no host is known and none has events."""
+        following = start + WINDOW
+        if self._hosts and (watermark < END_OF_TIME or self._windows):
+            return following
+        if self._windows:
+            return max(following, min(self._windows))
+        return None if watermark >= END_OF_TIME else max(following, watermark - watermark % WINDOW)
+
+    def _close(self, start: int, out: list[HostItem]) -> None:
+        opened = self._windows.pop(start, {})
+        for host in opened:
+            self._hosts[host] = start
+        for host in sorted(self._hosts):
+            window = opened.get(host)
+            if window is not None:
+                out.append(HostEvents(host, start, window.partial, window.first, window.last, window.events))
+            elif start - self._hosts[host] <= self._silence:
+                out.append(HostEvents(host, start, None))
+            else:
+                del self._hosts[host]
+
+    def _pop_candidates(self, before: int, out: list[HostItem]) -> None:
+        waiting = self._candidates
+        while waiting and waiting[0][0][0] < before:
+            out.append(heapq.heappop(waiting)[1])
+
+    def snapshot(self) -> bytes:
+        """Return the state as versioned bytes."""
+        windows = [(start, host, w) for start, hosts in self._windows.items() for host, w in hosts.items()]
+        waiting = [candidate for _, candidate in self._candidates]
+        saved = _Saved(self.VERSION, self._watermarks, windows, waiting, self._hosts, self._next)
+        return msgspec.msgpack.encode(saved)
+
+    def restore(self, state: bytes) -> None:
+        """Go on from a snapshot; partitions that are gone are forgotten.
+
+        Raises:
+            ValueError: the snapshot is of another version.
+        """
+        saved = msgspec.msgpack.decode(state, type=_Saved)
+        if saved.version != self.VERSION:
+            raise ValueError(f"align: snapshot version {saved.version} cannot be read")
+        for name in self._watermarks:
+            self._watermarks[name] = saved.watermarks.get(name, UNKNOWN)
+        for start, host, window in saved.windows:
+            self._windows.setdefault(start, {})[host] = window
+        self._candidates = [(candidate.order, candidate) for candidate in saved.candidates]
+        heapq.heapify(self._candidates)
+        self._hosts = saved.hosts
+        self._next = saved.next_window
+
+
+class AlignLogic(StatefulBatchLogic[ShardItem, HostItem, bytes]):
+    """Wrap an Aligner for ``op.stateful_batch``. Emits what the host step takes, in canonical order.
+
+    Nothing is closed at EOF: a source that has ended says so by its watermark.
+
+    Args:
+        partitions: names of all partitions.
+        settings: how event time is kept.
+        state: a snapshot to go on from.
+    """
+
+    def __init__(self, partitions: Iterable[str], settings: TimeSettings, state: bytes | None) -> None:
+        self._aligner = Aligner(partitions, settings.silent_windows)
+        self._spread = settings.stagger_seconds * 1_000_000
+        if state is not None:
+            self._aligner.restore(state)
+
+    def on_batch(self, values: list[ShardItem]) -> tuple[Iterable[HostItem], bool]:
+        """Take in a run of items, then release once."""
+        self._aligner.stagger = values[0].shard * self._spread // SHARDS
+        for item in values:
+            self._aligner.add(item)
+        return self._aligner.release(), StatefulBatchLogic.RETAIN
+
+    def snapshot(self) -> Any:
+        """Return the aligner's state."""
+        return self._aligner.snapshot()

@@ -1,0 +1,96 @@
+"""What flows between the steps: a batch as the source read it, and what each later step makes of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from analyzers.ledger import LedgerDelta
+from analyzers.metrics import Partial
+from analyzers.router import Candidate
+from state.alerts import Signal
+from state.events import Event, Rejected
+
+#: A watermark that no event reaches: the partition has ended and nothing more comes.
+END_OF_TIME = 2**62
+#: A watermark below every event: nothing is known of the partition yet.
+UNKNOWN = -(2**62)
+
+
+class Batch(msgspec.Struct, gc=False):
+    """Messages of one partition, decoded, with their place in time. All of one ledger span."""
+
+    #: ``topic-partition``.
+    origin: str
+    #: Offset // 10,000 of all its messages.
+    bucket: int
+    #: The partition's watermark after this batch, µs.
+    watermark: int
+    events: list[Event] = []
+    rejected: list[Rejected] = []
+    consumed: int = 0
+    skipped: int = 0
+    #: Offsets that do not exist.
+    absent: int = 0
+    #: Bytes read.
+    size: int = 0
+    #: Index of each late event, to the watermark it met.
+    late: dict[int, int] = {}
+    #: Index of each event too far ahead of the clock, to the watermark it met.
+    future: dict[int, int] = {}
+    #: Wall clock when it was read, seconds; for latency figures only, never for a decision.
+    read_at: float = 0.0
+
+
+class Judged(msgspec.Struct, gc=False):
+    """A batch with what the rules said: one signal a match, by index of the event."""
+
+    batch: Batch
+    signals: dict[int, list[Signal]]
+    #: Version of the rule set that judged.
+    rules: str
+
+
+class OpenWindow(msgspec.Struct):
+    """One host's counts in one window, so far. Times in µs."""
+
+    partial: Partial
+    events: int
+    first: int
+    last: int
+
+    def merge(self, other: OpenWindow) -> None:
+        """Add another's counts to these."""
+        self.partial.merge(other.partial)
+        self.events += other.events
+        self.first = min(self.first, other.first)
+        self.last = max(self.last, other.last)
+
+
+class HostLate(msgspec.Struct, frozen=True, gc=False):
+    """Events of a host that were left out of its windows, being late or too far ahead."""
+
+    host: str
+    events: int
+    #: Time of the first and last of the late ones, µs; 0 if none was late.
+    first: int
+    last: int
+
+
+class ShardItem(msgspec.Struct, gc=False):
+    """What one batch has for one shard: counts, candidates, and how far its partition has come."""
+
+    shard: int
+    origin: str
+    watermark: int
+    windows: dict[tuple[str, int], OpenWindow] = {}
+    candidates: list[Candidate] = []
+    late: dict[str, HostLate] = {}
+
+
+class Collected(msgspec.Struct, gc=False):
+    """What became of a batch: one item a shard, what is alerted at once, the ledger's share. Stays in its process."""
+
+    batch: Batch
+    shards: list[ShardItem]
+    at_once: list[Signal]
+    ledger: LedgerDelta | None

@@ -1,0 +1,133 @@
+"""Collect: what crosses the exchange of a batch is one item a shard, never every event. Pure core and its step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from analyzers.ledger import LedgerDelta
+from analyzers.host import WINDOW
+from analyzers.metrics import MetricSet, Partial
+from analyzers.router import Candidate, Router
+from operators.batch import Batch, Collected, HostLate, Judged, OpenWindow, ShardItem
+from state.alerts import Level, Signal
+from state.events import Event, Kind
+from state.ids import shard_of
+
+#: Number of shards. Stored data: it decides which recovery state belongs to which host.
+SHARDS = 32
+#: Matches of this level and above are alerted at once; they do not wait for the watermark.
+AT_ONCE = Level.high
+#: Keys of the shards, in order.
+SHARD_KEYS = tuple(f"{shard:02d}" for shard in range(SHARDS))
+
+
+class Collector:
+    """Pre-aggregate batches into partials by host and window, and pick the events that need a decision."""
+
+    def __init__(self, metrics: MetricSet, router: Router) -> None:
+        self._metrics = metrics
+        self._router = router
+        self._shards: dict[str, int] = {}
+
+    def collect(self, judged: Judged) -> Collected:
+        """Return what each shard gets of a batch."""
+        batch, signals = judged.batch, judged.signals
+        items = [ShardItem(shard, batch.origin, batch.watermark, {}, [], {}) for shard in range(SHARDS)]
+        if not batch.consumed and not batch.absent:
+            return Collected(batch, items, [], None)
+        left_out = self._late(batch, items)
+        sources = self._count(batch.events, left_out, items)
+        candidates = self._candidates(batch, signals, items)
+        ledger = LedgerDelta(
+            batch.origin,
+            batch.bucket,
+            consumed=batch.consumed,
+            rejected=len(batch.rejected),
+            skipped=batch.skipped,
+            absent=batch.absent,
+            rule=len(batch.events) - candidates,
+            late=len(batch.late),
+            future=len(batch.future),
+            sources=sources,
+            versions={"rules": judged.rules, "metrics": self._metrics.version},
+        )
+        at_once = [
+            msgspec.structs.replace(signal, raw=batch.events[index].raw)
+            for index, found in signals.items()
+            for signal in found
+            if signal.level >= AT_ONCE
+        ]
+        return Collected(batch, items, at_once, ledger)
+
+    def _shard(self, host: str) -> int:
+        shard = self._shards.get(host)
+        if shard is None:
+            if len(self._shards) > 200_000:
+                self._shards.clear()
+            shard = self._shards[host] = shard_of(host, SHARDS)
+        return shard
+
+    def _count(self, events: list[Event], left_out: set[int], items: list[ShardItem]) -> dict[str, int]:
+        groups: dict[tuple[str, int, int], list[Event]] = {}
+        kinds: dict[int, Kind] = {}
+        sources: dict[str, int] = {}
+        for index, event in enumerate(events):
+            kind = event.kind
+            if index in left_out:
+                sources[kind.source] = sources.get(kind.source, 0) + 1
+                continue
+            key = (event.host, event.time // WINDOW, id(kind))
+            group = groups.get(key)
+            if group is None:
+                groups[key] = [event]
+                kinds[id(kind)] = kind
+            else:
+                group.append(event)
+        count = self._metrics.count
+        for (host, minute, kind_id), group in groups.items():
+            kind = kinds[kind_id]
+            sources[kind.source] = sources.get(kind.source, 0) + len(group)
+            windows = items[self._shard(host)].windows
+            window = windows.get((host, minute * WINDOW))
+            if window is None:
+                window = windows[(host, minute * WINDOW)] = OpenWindow(Partial(), 0, group[0].time, group[0].time)
+            window.events += len(group)
+            first, last = group[0].time, group[0].time
+            for event in group:
+                if event.time < first:
+                    first = event.time
+                elif event.time > last:
+                    last = event.time
+            window.first = min(window.first, first)
+            window.last = max(window.last, last)
+            count(window.partial, kind, group)
+        return sources
+
+    def _late(self, batch: Batch, items: list[ShardItem]) -> set[int]:
+        left_out = batch.late.keys() | batch.future.keys()
+        for index in left_out:
+            event = batch.events[index]
+            late = items[self._shard(event.host)].late
+            known = late.get(event.host, HostLate(event.host, 0, 0, 0))
+            if index in batch.future:
+                late[event.host] = HostLate(event.host, known.events + 1, known.first, known.last)
+            else:
+                first = min(known.first, event.time) if known.first else event.time
+                late[event.host] = HostLate(event.host, known.events + 1, first, max(known.last, event.time))
+        return left_out
+
+    def _candidates(self, batch: Batch, signals: dict[int, list[Signal]], items: list[ShardItem]) -> int:
+        wanted: Iterable[int] = signals
+        if self._router.reads_text:
+            wanted = sorted(set(signals) | {i for i, event in enumerate(batch.events) if self._router.wants(event)})
+        found = 0
+        for index in wanted:
+            event = batch.events[index]
+            # Late: it comes after what the watermark has passed. Too far ahead: its own time may never come.
+            time = batch.late.get(index, batch.future.get(index, event.time))
+            said = tuple(signals.get(index, ()))
+            items[self._shard(event.host)].candidates.append(Candidate(event, said, time))
+            found += 1
+        return found

@@ -1,0 +1,111 @@
+"""What every telemetry format is: a class with a name, a marker test, a decoder and the original fields on demand."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from state.events import Event, Fields
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from .hosts import Hosts
+    from .settings import FormatSettings
+
+#: Longest detail of a rejection, characters.
+MAX_DETAIL = 300
+#: Largest text kept for classification, bytes of UTF-8.
+MAX_TEXT = 16_384
+#: Largest count of bytes that an event may carry; what is more is nonsense and would not fit a database column.
+MAX_COUNT = 2**53
+
+
+class Malformed(Exception):  # noqa: N818 - a value on its way to becoming a Rejected, not an error of ours
+    """Say that a message is no event: ``reason`` is one of the stable words of ``state.events.Rejected``."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail[:MAX_DETAIL]
+
+
+class WrongShape(Malformed):
+    """Say that a message is not of this format at all, so that the next format is tried."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("unknown_format", detail)
+
+
+class Position:
+    """Where a message stands, and what its stream has taught so far. One instance a stream, reused for every message."""
+
+    __slots__ = ("clocks", "default_host", "header", "hosts", "offset", "origin", "reference", "settings", "zone")
+
+    def __init__(self, origin: str, settings: FormatSettings, hosts: Hosts, zone: ZoneInfo, default_host: str = ""):
+        #: ``topic-partition``; in replay ``<file name>-0``.
+        self.origin = origin
+        self.offset = 0
+        #: Broker timestamp, in replay the file's mtime; µs since the epoch. Settles the year of stamps without one.
+        self.reference = 0
+        #: Canonical host of a log that names none; empty if there is none either.
+        self.default_host = default_host
+        #: The stream's header (Zeek TSV), see ``zeek_tsv``.
+        self.header = ""
+        #: Measured distance from a host's local stamps to UTC, µs, by host name as written (Windows, see ``nxlog``).
+        self.clocks: dict[str, int] = {}
+        self.settings = settings
+        self.hosts = hosts
+        self.zone = zone
+
+
+class Format(ABC):
+    """One telemetry format. Instances hold no state: what a stream has taught stands in its ``Position``."""
+
+    #: Key in ``operators.formats.FORMATS`` and value of ``Event.format``.
+    name: ClassVar[str]
+    #: Tried in ascending order when sniffing; the catch-alls come last.
+    rank: ClassVar[int] = 50
+
+    @abstractmethod
+    def sniff(self, raw: bytes) -> bool:
+        """Return whether the message bears this format's markers. Cheap; may be wrong, ``decode`` has the last word."""
+
+    @abstractmethod
+    def decode(self, raw: bytes, at: Position) -> Event | None:
+        """Return the event, or None for a header or comment line.
+
+        Raises WrongShape if the message is of another format, Malformed with the reason if it is of this one but bad.
+        """
+
+    @abstractmethod
+    def fields(self, event: Event) -> Fields:
+        """Return all original fields as rules read them (Sigma field taxonomy), decoded from ``event.raw``."""
+
+
+def bounded(text: str) -> str:
+    """Return the text cut to at most MAX_TEXT bytes of UTF-8."""
+    if len(text) * 4 <= MAX_TEXT:
+        return text
+    data = text.encode("utf-8", "replace")
+    return text if len(data) <= MAX_TEXT else data[:MAX_TEXT].decode("utf-8", "ignore")
+
+
+def port(value: object) -> int:
+    """Return a port number from a number or a decimal string, 0 if it is none."""
+    if type(value) is int:
+        return value if 0 <= value < 65536 else 0
+    if isinstance(value, str) and value.isdecimal() and len(value) <= 5:
+        return port(int(value))
+    return 0
+
+
+def count(value: int | None) -> int:
+    """Return a count of bytes, 0 if it is missing or negative, at most MAX_COUNT.
+
+    >>> count(None), count(-1), count(10**30) == MAX_COUNT
+    (0, 0, True)
+    """
+    if value is None or value < 0:
+        return 0
+    return value if value < MAX_COUNT else MAX_COUNT

@@ -1,0 +1,139 @@
+"""One stream's messages to events, a batch at a time; what is no event becomes a Rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from state.events import Event, Rejected
+
+from . import FORMATS
+from .base import MAX_DETAIL, Format, Malformed, Position, WrongShape
+from .hosts import Hosts
+from .settings import FormatSettings
+from .tolerant import too_deep
+
+#: Version of the snapshot's layout.
+SNAPSHOT = 1
+
+
+class Decoded(msgspec.Struct, gc=False):
+    """What became of a batch; every message is in exactly one list, each in order of offset."""
+
+    events: list[Event]
+    rejected: list[Rejected]
+    #: Offsets of header and comment lines.
+    skipped: list[int]
+
+
+class Saved(msgspec.Struct, gc=False):
+    """What a stream has taught, as it is snapshotted."""
+
+    version: int
+    header: str = ""
+    last: str = ""
+    clocks: dict[str, int] = {}
+
+
+class Decoder:
+    """Decode the messages of one origin, in order of offset. Keeps what the stream teaches (TSV header, format)."""
+
+    def __init__(self, origin: str, settings: FormatSettings, format: str = "auto", default_host: str = "") -> None:
+        """Prepare for ``origin``. ``format`` is a key of FORMATS or ``auto``; ValueError if it is neither."""
+        if format != "auto" and format not in FORMATS:
+            raise ValueError(f"no such format: {format!r}; known: auto, {', '.join(FORMATS)}")
+        hosts = Hosts(settings)
+        self._at = Position(
+            origin, settings, hosts, ZoneInfo(settings.timezone), hosts.name(default_host) if default_host else ""
+        )
+        self._formats: tuple[Format, ...] = tuple(FORMATS.values()) if format == "auto" else (FORMATS[format],)
+        self._fixed = format != "auto"
+        #: The format to try first: the last that decoded a message, unless it is a catch-all.
+        self._last: Format | None = self._formats[0] if self._fixed else None
+
+    def decode_batch(self, raws: Sequence[bytes], offsets: Sequence[int], reference: int) -> Decoded:
+        """Return what the messages became. ``reference``: broker time of the batch, in replay the file's mtime, µs."""
+        at = self._at
+        at.reference = reference
+        largest, deepest = at.settings.max_raw_bytes, at.settings.max_depth
+        events: list[Event] = []
+        rejected: list[Rejected] = []
+        skipped: list[int] = []
+        for raw, offset in zip(raws, offsets, strict=True):
+            at.offset = offset
+            last = self._last
+            try:
+                if len(raw) > largest:
+                    raise Malformed("too_large", f"{len(raw)} bytes, the limit is {largest}")
+                if not raw.isascii():
+                    _check_utf8(raw)
+                if too_deep(raw, deepest):
+                    raise Malformed("too_deep", f"nested deeper than {deepest}")
+                if last is not None and (self._fixed or last.sniff(raw)):
+                    try:
+                        event = last.decode(raw, at)
+                    except WrongShape:
+                        if self._fixed:
+                            raise
+                        event = self._sniff(raw)
+                else:
+                    event = self._sniff(raw)
+                if event is None:
+                    skipped.append(offset)
+                else:
+                    events.append(event)
+            except Malformed as error:
+                rejected.append(self._reject(raw, error.reason, error.detail))
+            except Exception as error:  # one message must never harm its neighbours
+                rejected.append(self._reject(raw, "internal_error", f"{type(error).__name__}: {error}"))
+        return Decoded(events, rejected, skipped)
+
+    def snapshot(self) -> bytes:
+        """Return what the stream has taught, versioned."""
+        last = self._last.name if self._last is not None else ""
+        return msgspec.json.encode(Saved(SNAPSHOT, self._at.header, last, self._at.clocks))
+
+    def restore(self, data: bytes) -> None:
+        """Take up where a snapshot was made. Raises ValueError if it is none of ours."""
+        try:
+            saved = msgspec.json.decode(data, type=Saved)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"no decoder snapshot: {error}") from error
+        if saved.version != SNAPSHOT:
+            raise ValueError(f"decoder snapshot of version {saved.version}, this is version {SNAPSHOT}")
+        self._at.header = saved.header
+        self._at.clocks = saved.clocks
+        if not self._fixed:
+            self._last = FORMATS.get(saved.last)
+
+    def _sniff(self, raw: bytes) -> Event | None:
+        """Decode by the first format that takes the message for its own."""
+        if not raw or raw.isspace():
+            raise Malformed("empty", "nothing in it")
+        wrong: WrongShape | None = None
+        for format in self._formats:
+            if not format.sniff(raw):
+                continue
+            try:
+                event = format.decode(raw, self._at)
+            except WrongShape as error:
+                wrong = error
+                continue
+            if format.rank < 90:
+                self._last = format
+            return event
+        raise wrong or WrongShape("no format takes it for its own")
+
+    def _reject(self, raw: bytes, reason: str, detail: str) -> Rejected:
+        name = self._last.name if self._last is not None else ""
+        line = " ".join(detail.split())[:MAX_DETAIL]
+        return Rejected(self._at.origin, self._at.offset, reason, line, raw, name)
+
+
+def _check_utf8(raw: bytes) -> None:
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise Malformed("not_utf8", f"byte {error.start}: {error.reason}") from error

@@ -1,0 +1,92 @@
+"""Windows events as NXLog ships them: one flat object, header and event data side by side."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import ClassVar, cast
+
+import msgspec
+
+from state.events import Event, Fields
+
+from . import tolerant, windows
+from .base import Format, Malformed, Position
+from .times import from_iso
+
+#: Hosts whose clock a stream remembers.
+MAX_CLOCKS = 10_000
+#: Offsets from UTC are multiples of a quarter of an hour, and two stamps of one event differ by less than a minute.
+QUARTER, MINUTE = 900_000_000, 60_000_000
+
+
+class NxLog(windows.EventData, kw_only=True, gc=False):
+    """The header fields, beside the event data."""
+
+    essential: ClassVar[frozenset[str]] = frozenset({"Hostname", "Channel", "EventID", "@timestamp"})
+
+    EventID: int
+    Channel: str
+    Hostname: str | msgspec.UnsetType | None = msgspec.UNSET
+    timestamp: str | None = msgspec.field(name="@timestamp", default=None)
+    TimeCreated: str | None = None
+    EventTime: str | None = None
+    AccountName: str = ""
+
+
+class WindowsNxLog(Format):
+    """Decode NXLog's flat Windows events."""
+
+    name: ClassVar[str] = "windows_nxlog"
+    rank: ClassVar[int] = 20
+
+    def __init__(self) -> None:
+        self._decoder = msgspec.json.Decoder(NxLog)
+
+    def sniff(self, raw: bytes) -> bool:
+        """Return whether unescaped ``EventID`` and ``Channel`` stand in the line."""
+        return b'"EventID"' in raw and b'"Channel"' in raw
+
+    def decode(self, raw: bytes, at: Position) -> Event:
+        """Return the event."""
+        record = tolerant.decode(self._decoder, NxLog, raw)
+        host = record.Hostname
+        if host is None or host is msgspec.UNSET:
+            raise Malformed("missing_host", "Hostname is null" if host is None else "no Hostname")
+        name = at.hosts.name(host)
+        time = from_iso(record.timestamp, at.zone) if record.timestamp else _local(record, name, at)
+        user = record.AccountName
+        return windows.to_event(raw, at, self.name, time, name, record.Channel, record.EventID, record, user)
+
+    def fields(self, event: Event) -> Fields:
+        """Return the object as it is, with Sigma's names for the header fields."""
+        fields = cast("Fields", msgspec.json.decode(event.raw))
+        fields["EventID"] = event.kind.code
+        fields.setdefault("Computer", fields.get("Hostname"))
+        fields.setdefault("Provider_Name", fields.get("SourceName"))
+        return fields
+
+
+def _local(record: NxLog, host: str, at: Position) -> int:
+    """Return the time of an event without ``@timestamp``.
+
+    Sysmon's ``UtcTime`` is the truth. The other stamps are in the host's own clock, whose distance from UTC an event
+    that bears both has told; until one has, they are taken for stamps of the zone that is set.
+    """
+    stamp = record.TimeCreated or record.EventTime
+    if record.UtcTime:
+        time = from_iso(record.UtcTime, UTC)
+        if stamp and not _zoned(stamp):
+            distance = time - from_iso(stamp, UTC)
+            rounded = (distance + QUARTER // 2) // QUARTER * QUARTER
+            if abs(distance - rounded) < MINUTE and (host in at.clocks or len(at.clocks) < MAX_CLOCKS):
+                at.clocks[host] = rounded
+        return time
+    if not stamp:
+        raise Malformed("missing_time", "none of @timestamp, UtcTime, TimeCreated, EventTime")
+    if not _zoned(stamp) and (known := at.clocks.get(host)) is not None:
+        return from_iso(stamp, UTC) + known
+    return from_iso(stamp, at.zone)
+
+
+def _zoned(stamp: str) -> bool:
+    return stamp.endswith("Z") or "+" in stamp or stamp.rfind("-") > 10

@@ -1,0 +1,301 @@
+"""Zeek log records, shared by the JSON and the TSV format: what is read of each log, and how it becomes an Event.
+
+Field names: https://docs.zeek.org/en/master/script-reference/log-files.html
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from state.events import Event, Kind
+
+from .base import Malformed, Position, bounded, count, port
+from .hosts import NOWHERE
+from .kinds import kind, slug
+from .times import from_number, from_stamp
+
+#: Category and action of logs that have no record of their own below.
+PATHS: dict[str, tuple[str, str]] = {
+    "capture_loss": ("host", "sensor-statistics"),
+    "dce_rpc": ("network", "rpc-call"),
+    "dhcp": ("network", "dhcp-lease"),
+    "dnp3": ("network", "ics-message"),
+    "dpd": ("network", "protocol-anomaly"),
+    "analyzer": ("network", "protocol-anomaly"),
+    "ftp": ("file", "ftp-command"),
+    "intel": ("threat", "threat-indicator-seen"),
+    "irc": ("network", "irc-command"),
+    "known_certs": ("network", "certificate-seen"),
+    "known_devices": ("host", "host-seen"),
+    "known_hosts": ("host", "host-seen"),
+    "known_services": ("host", "service-seen"),
+    "ldap": ("network", "ldap-request"),
+    "ldap_search": ("network", "ldap-search"),
+    "modbus": ("network", "ics-message"),
+    "mqtt_connect": ("network", "mqtt-connection"),
+    "mysql": ("database", "database-query"),
+    "netcontrol": ("configuration", "network-control"),
+    "ntp": ("network", "ntp-message"),
+    "ocsp": ("network", "certificate-seen"),
+    "pe": ("file", "file-analysed"),
+    "radius": ("authentication", "logon"),
+    "rdp": ("session", "rdp-connection"),
+    "reporter": ("host", "sensor-statistics"),
+    "rfb": ("session", "vnc-connection"),
+    "signatures": ("intrusion_detection", "alert"),
+    "sip": ("network", "sip-message"),
+    "smb_cmd": ("network", "smb-command"),
+    "smb_files": ("file", "smb-file-access"),
+    "smb_mapping": ("network", "smb-share-mapped"),
+    "smtp": ("email", "email-sent"),
+    "snmp": ("network", "snmp-message"),
+    "socks": ("network", "proxy-request"),
+    "software": ("host", "software-seen"),
+    "ssl": ("network", "tls-handshake"),
+    "stats": ("host", "sensor-statistics"),
+    "syslog": ("network", "syslog-message"),
+    "telemetry": ("host", "sensor-statistics"),
+    "traceroute": ("network", "traceroute"),
+    "tunnel": ("network", "tunnel"),
+    "weird": ("network", "protocol-anomaly"),
+    "x509": ("network", "certificate-seen"),
+}
+#: Connection states in which no connection came about.
+REFUSED = frozenset({"S0", "REJ", "RSTOS0", "RSTRH", "SH", "SHR"})
+UNSETTLED = frozenset({"", "OTH"})
+
+_CONN = {
+    "": kind("zeek.conn", "network", "connection"),
+    "success": kind("zeek.conn", "network", "connection", "success"),
+    "failure": kind("zeek.conn", "network", "connection", "failure"),
+}
+_DNS = {
+    "": kind("zeek.dns", "network", "dns-query"),
+    "success": kind("zeek.dns", "network", "dns-query", "success"),
+    "failure": kind("zeek.dns", "network", "dns-query", "failure"),
+}
+_HTTP = {
+    "": kind("zeek.http", "web", "http-request"),
+    "success": kind("zeek.http", "web", "http-request", "success"),
+    "failure": kind("zeek.http", "web", "http-request", "failure"),
+}
+_CONN_STATES: dict[str, Kind] = {"": _CONN[""], "OTH": _CONN[""], **{s: _CONN["failure"] for s in REFUSED}}
+
+
+class Ids(msgspec.Struct, gc=False):
+    """The connection's four-tuple where it is written as a nested object."""
+
+    orig_h: str = ""
+    orig_p: int = 0
+    resp_h: str = ""
+    resp_p: int = 0
+
+
+class Record(msgspec.Struct, tag_field="_path", gc=False):
+    """What every Zeek log may have."""
+
+    essential: ClassVar[frozenset[str]] = frozenset({"ts", "id.orig_h", "id.resp_h"})
+
+    ts: float | str
+    orig_h: str = msgspec.field(name="id.orig_h", default="")
+    orig_p: int = msgspec.field(name="id.orig_p", default=0)
+    resp_h: str = msgspec.field(name="id.resp_h", default="")
+    resp_p: int = msgspec.field(name="id.resp_p", default=0)
+    id: Ids | None = None
+
+
+class Conn(Record, tag="conn", gc=False):
+    """conn.log: one connection."""
+
+    orig_bytes: int | None = None
+    resp_bytes: int | None = None
+    conn_state: str = ""
+    local_orig: bool | None = None
+    local_resp: bool | None = None
+
+
+class Dns(Record, tag="dns", gc=False):
+    """dns.log: one query with its answer."""
+
+    query: str = ""
+    rcode: int | None = None
+
+
+class Http(Record, tag="http", gc=False):
+    """http.log: one request with its response."""
+
+    uri: str = ""
+    username: str = ""
+    status_code: int | None = None
+
+
+class Files(Record, tag="files", gc=False):
+    """files.log: one file seen on the wire; older versions name the hosts, newer ones the connection."""
+
+    tx_hosts: list[str] | None = None
+    rx_hosts: list[str] | None = None
+    local_orig: bool | None = None
+
+
+class Notice(Record, tag="notice", gc=False):
+    """notice.log: what a Zeek script found remarkable."""
+
+    src: str = ""
+    dst: str = ""
+    p: int = 0
+
+
+class Ssh(Record, tag="ssh", gc=False):
+    """ssh.log: one SSH connection, with the guess whether log-on succeeded."""
+
+    auth_success: bool | None = None
+
+
+class Kerberos(Record, tag="kerberos", gc=False):
+    """kerberos.log: one ticket request."""
+
+    success: bool | None = None
+    client: str = ""
+
+
+class Ntlm(Record, tag="ntlm", gc=False):
+    """ntlm.log: one NTLM authentication."""
+
+    success: bool | None = None
+    username: str = ""
+
+
+class Other(Record, tag="", gc=False):
+    """Any other log."""
+
+    host: str | msgspec.UnsetType | None = msgspec.UNSET
+    user: str = ""
+    client_addr: str = ""
+    src: str = ""
+    dst: str = ""
+
+
+Records = Conn | Dns | Http | Files | Notice | Ssh | Kerberos | Ntlm
+BY_PATH: dict[str, type[Record]] = {
+    "conn": Conn,
+    "dns": Dns,
+    "http": Http,
+    "files": Files,
+    "notice": Notice,
+    "ssh": Ssh,
+    "kerberos": Kerberos,
+    "ntlm": Ntlm,
+}
+
+
+def to_event(record: Record, raw: bytes, at: Position, name: str, path: str = "", header: str = "") -> Event:
+    """Return the record as an event of format ``name``; ``path`` names the log of an Other. Raises Malformed."""
+    ts = record.ts
+    time = from_number(ts) if type(ts) is float else from_stamp(ts, at.zone)
+    ids: Record | Ids = record if record.id is None else record.id
+    hosts = at.hosts
+    source = hosts.address(ids.orig_h) if ids.orig_h else NOWHERE
+    target = hosts.address(ids.resp_h) if ids.resp_h else NOWHERE
+    source_port, target_port = ids.orig_p, ids.resp_p
+    user = text = text_kind = ""
+    sent = received = 0
+    local_orig: bool | None = None
+    local_resp: bool | None = None
+    host = ""
+
+    cls = type(record)
+    if cls is Conn:
+        assert isinstance(record, Conn)
+        found = _CONN_STATES.get(record.conn_state, _CONN["success"])
+        sent, received = count(record.orig_bytes), count(record.resp_bytes)
+        local_orig, local_resp = record.local_orig, record.local_resp
+    elif cls is Dns:
+        assert isinstance(record, Dns)
+        found = _DNS["" if record.rcode is None else "success" if record.rcode == 0 else "failure"]
+        if record.query and record.query != "-":
+            text, text_kind = bounded(record.query), "dns"
+    elif cls is Http:
+        assert isinstance(record, Http)
+        status = record.status_code
+        found = _HTTP["" if status is None else "success" if status < 400 else "failure"]
+        user = record.username
+        if record.uri:
+            text, text_kind = bounded(record.uri), "http"
+    else:
+        found, user, host, source, target = _rarer(record, path, at, source, target)
+
+    if not host:
+        if local_orig is None or local_resp is None or local_orig is local_resp:
+            local_orig, local_resp = source.local, target.local
+        host = target.host if local_resp and not local_orig else source.host or target.host or at.default_host
+        if not host:
+            raise Malformed("missing_host", "no address, and the stream has no default host")
+    if not (0 <= source_port < 65536 and 0 <= target_port < 65536):
+        source_port, target_port = port(source_port), port(target_port)
+    return Event(
+        at.origin,
+        at.offset,
+        time,
+        host,
+        found,
+        raw,
+        name,
+        user,
+        source.ip,
+        source_port,
+        target.ip,
+        target_port,
+        "",
+        text,
+        text_kind,
+        sent,
+        received,
+        header,
+    )
+
+
+def _rarer(record: Record, path: str, at: Position, source: Any, target: Any) -> tuple[Kind, str, str, Any, Any]:
+    """Return kind, user, host (empty: by the addresses), source and destination of the logs that are not hot."""
+    hosts = at.hosts
+    user = host = ""
+    if isinstance(record, Notice):
+        found = kind("zeek.notice", "intrusion_detection", "alert")
+        if not source.ip:
+            source, target = hosts.address(record.src), hosts.address(record.dst)
+    elif isinstance(record, Files):
+        found = kind("zeek.files", "file", "file-transferred")
+        if not source.ip:
+            source = hosts.address(record.tx_hosts[0]) if record.tx_hosts else NOWHERE
+            target = hosts.address(record.rx_hosts[0]) if record.rx_hosts else NOWHERE
+    elif isinstance(record, Ssh):
+        found = _logon("zeek.ssh", record.auth_success)
+    elif isinstance(record, Kerberos):
+        found = _logon("zeek.kerberos", record.success)
+        user = record.client.partition("/")[0]
+    elif isinstance(record, Ntlm):
+        found = _logon("zeek.ntlm", record.success)
+        user = record.username
+    else:
+        assert isinstance(record, Other)
+        path = slug(path, also="_")
+        category, action = PATHS.get(path, ("network", path.replace("_", "-")))
+        found = kind("zeek." + path, category, action)
+        user = record.user
+        if not source.ip:
+            source = hosts.address(record.client_addr or record.src)
+            target = hosts.address(record.dst) if record.dst else target
+        if record.host is None:
+            raise Malformed("missing_host", "host is null")
+        if record.host is not msgspec.UNSET and not source.ip and not target.ip:
+            host = hosts.name(record.host)
+    return found, user, host, source, target
+
+
+def _logon(source: str, success: bool | None) -> Kind:
+    if success is None:
+        return kind(source, "authentication", "logon")
+    if success:
+        return kind(source, "authentication", "logon-succeeded", "success")
+    return kind(source, "authentication", "logon-failed", "failure")

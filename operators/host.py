@@ -1,0 +1,95 @@
+"""Host: windows, scores and lanes of one host, as a step keyed by host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import msgspec
+from bytewax.operators import StatefulBatchLogic
+
+from analyzers.host import Host, HostEvents, HostSettings
+from analyzers.ledger import LedgerDelta
+from analyzers.metrics import MetricSet
+from analyzers.router import Candidate, Lane, Router
+from operators.align import HostItem
+from operators.batch import HostLate
+from operators.collect import AT_ONCE
+from state.alerts import Level, Signal
+from state.ledger import SPAN
+from state.windows import HostSeen, HostWindow
+
+
+class Decided(msgspec.Struct, frozen=True, gc=False):
+    """An event's final lane, for the ledger of the partition that it came from."""
+
+    origin: str
+    bucket: int
+    lane: Lane
+
+    def delta(self) -> LedgerDelta:
+        """Return what this adds to the ledger."""
+        return LedgerDelta(self.origin, self.bucket, **{self.lane: 1})
+
+
+#: What the host step emits.
+HostOut = HostWindow | HostSeen | Signal | Decided
+
+
+def host_of(item: HostItem) -> str:
+    """Return the host that an item is about."""
+    return item.event.host if isinstance(item, Candidate) else item.host
+
+
+class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
+    """Wrap a Host for ``op.stateful_batch``.
+
+    Args:
+        metrics: the metric set in force.
+        settings: how windows are scored.
+        router: chooses the lane of each candidate.
+        lowest: rule matches below this level raise no signal; from ``high`` on they were alerted at once, by collect.
+        state: a snapshot to go on from.
+    """
+
+    def __init__(
+        self, metrics: MetricSet, settings: HostSettings, router: Router, lowest: Level, state: bytes | None
+    ) -> None:
+        self._host = Host.restore(metrics, settings, state) if state is not None else None
+        self._new = partial(Host, metrics=metrics, settings=settings)
+        self._router = router
+        self._lowest = lowest
+
+    def on_batch(self, values: list[HostItem]) -> tuple[Iterable[HostOut], bool]:
+        """Take in windows and candidates in canonical order."""
+        host = self._host
+        if host is None:
+            host = self._host = self._new(host_of(values[0]))
+        out: list[HostOut] = []
+        seen = False
+        for value in values:
+            if isinstance(value, HostEvents):
+                rows, signals = host.close_window(value)
+                out += rows
+                out += signals
+                seen = seen or value.events > 0
+            elif isinstance(value, HostLate):
+                host.add_late(value.events, value.first, value.last)
+                seen = True
+            else:
+                event = value.event
+                decision = self._router.decide(value)
+                out.append(Decided(event.origin, event.offset // SPAN, decision.lane))
+                out += (
+                    msgspec.structs.replace(signal, raw=event.raw)
+                    for signal in value.signals
+                    if self._lowest <= signal.level < AT_ONCE
+                )
+        if seen:
+            out.append(host.seen())
+        return out, StatefulBatchLogic.RETAIN
+
+    def snapshot(self) -> Any:
+        """Return the host's state."""
+        return self._host.snapshot() if self._host is not None else None

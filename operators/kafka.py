@@ -1,0 +1,352 @@
+"""Read telemetry from Kafka: one batch of decoded messages an item, one consumer a partition."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from operators import metrics
+from operators.batch import Batch
+from operators.clock import EventClock, TimeSettings
+from operators.formats import Decoder
+from operators.formats.settings import FormatSettings
+from state.ledger import SPAN
+
+log = logging.getLogger(__name__)
+
+#: Messages of one batch, at most. 1,000 to 2,000 was measured best.
+BATCH = 2_000
+#: How long a partition gathers messages before it emits fewer than a batch, seconds.
+GATHER = 0.05
+#: How often an idle partition is asked, and how often it says how far its clock is, seconds.
+POLL = 0.02
+HEARTBEAT = 0.2
+
+#: Set to end every source of this process: each stops where it is, without an end of time.
+stopping = threading.Event()
+
+
+class TopicSettings(BaseModel):
+    """How one telemetry topic is read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: str = Field("auto", description="Name of a format, or auto to sniff each message.")
+    default_host: str = Field("", description="Host of messages that name none; default: the topic's name.")
+
+
+class KafkaSettings(BaseModel):
+    """Which Kafka, and which topics."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bootstrap_servers: str | None = Field(None, description="host:port, or several with commas; unset: no Kafka.")
+    options: dict[str, SecretStr] = Field({}, description="Further librdkafka settings (security.protocol, sasl.*, ssl.*).")
+    telemetry: list[str] = Field(["winnow.telemetry"], min_length=1, description="Topics that telemetry is read from.")
+    topics: dict[str, TopicSettings] = Field({}, description="How a topic is read, by its name.")
+    alerts: str = Field("winnow.alerts", description="Topic that alerts are written to.")
+    deadletter: str = Field("winnow.deadletter", description="Topic that rejected messages are written to.")
+    group: str = Field("winnow", description="Consumer group under which positions are committed, for lag tools.")
+    start: str = Field("earliest", pattern="^(earliest|latest)$", description="Where a partition never read begins.")
+    partitions: int = Field(4, ge=1, le=1000, description="Partitions of a topic that Winnow creates.")
+    batch: int = Field(BATCH, ge=1, le=20_000, description="Messages of one batch, at most.")
+
+    def config(self, **own: Any) -> dict[str, Any]:
+        """Return a librdkafka configuration: ours, then what the operator set.
+
+        Raises:
+            ValueError: no Kafka is configured.
+        """
+        if not self.bootstrap_servers:
+            raise ValueError("no Kafka is configured: set kafka.bootstrap_servers or WINNOW_KAFKA__BOOTSTRAP_SERVERS")
+        options = {name: secret.get_secret_value() for name, secret in self.options.items()}
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            "client.id": "winnow",
+            "log_level": 3,
+            "allow.auto.create.topics": False,
+            **own,
+            **options,
+        }
+
+
+def ensure_topics(settings: KafkaSettings, timeout: float = 10.0) -> list[str]:
+    """Create the topics that are missing; return their names.
+
+    Raises:
+        KafkaException: the broker cannot be reached, or refuses.
+    """
+    admin = AdminClient(settings.config())
+    known = admin.list_topics(timeout=timeout).topics
+    missing = [t for t in (*settings.telemetry, settings.alerts, settings.deadletter) if t not in known]
+    if missing:
+        for future in admin.create_topics([NewTopic(t, settings.partitions, -1) for t in missing]).values():
+            try:
+                future.result(timeout)
+            except Exception as error:
+                code = error.args[0].code() if error.args and isinstance(error.args[0], KafkaError) else None
+                if code != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+    return missing
+
+
+def list_partitions(settings: KafkaSettings, timeout: float = 10.0) -> list[str]:
+    """Return ``topic-partition`` of every telemetry partition, sorted.
+
+    Raises:
+        ValueError: a topic does not exist.
+    """
+    topics = AdminClient(settings.config()).list_topics(timeout=timeout).topics
+    names = []
+    for topic in settings.telemetry:
+        if topic not in topics or topics[topic].error is not None:
+            raise ValueError(f"topic {topic} does not exist")
+        names += [f"{topic}-{partition}" for partition in topics[topic].partitions]
+    return sorted(names)
+
+
+class _Position(msgspec.Struct):
+    version: int
+    offset: int
+    watermark: int
+    decoder: bytes
+
+
+class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
+    """One partition: reads, decodes, keeps the event clock. Position and clock are snapshotted together."""
+
+    VERSION = 1
+
+    def __init__(
+        self, settings: KafkaSettings, clock: TimeSettings, decoder: Decoder, name: str, resume: bytes | None
+    ) -> None:
+        topic, _, number = name.rpartition("-")
+        self._name = name
+        self._topic, self._number = topic, int(number)
+        self._decoder = decoder
+        self._batch = settings.batch
+        self._idle = clock.idle_seconds
+        self._clock = EventClock(int(clock.lateness_seconds * 1e6), int(clock.future_seconds * 1e6))
+        #: Next offset to emit; below 0: wherever the broker says the beginning (or the end) is.
+        self._next = OFFSET_BEGINNING if settings.start == "earliest" else OFFSET_END
+        if resume is not None:
+            saved = msgspec.msgpack.decode(resume, type=_Position)
+            if saved.version != self.VERSION:
+                raise ValueError(f"{name}: position of version {saved.version} cannot be read")
+            self._next, self._clock.watermark = saved.offset, saved.watermark
+            decoder.restore(saved.decoder)
+        self._pending: list[Any] = []
+        self._pending_since = 0.0
+        self._at_end = False
+        self._last_message = time.monotonic()
+        self._answers = -1
+        #: Wall clock, seconds, of the last sign that the broker answers.
+        self._alive = 0.0
+        self._heartbeat = 0.0
+        self._sent_watermark = self._clock.watermark
+        self._saved_offset: int | None = None
+        self._wait = 0.0
+        self._labels = {"topic": topic, "partition": number}
+        self._consumer = Consumer(
+            settings.config(
+                **{
+                    "group.id": settings.group,
+                    "session.timeout.ms": 6000,
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    "enable.partition.eof": True,
+                    "auto.offset.reset": "error",
+                    "fetch.wait.max.ms": 100,
+                    "queued.min.messages": 20_000,
+                    "queued.max.messages.kbytes": 65_536,
+                    "statistics.interval.ms": 500,
+                    "stats_cb": self._on_statistics,
+                }
+            )
+        )
+        self._consumer.assign([TopicPartition(topic, self._number, self._next)])
+
+    def next_batch(self) -> Iterable[Batch]:
+        """Return what was read since the last call, as batches of one ledger span each; or a heartbeat; or nothing."""
+        if stopping.is_set():
+            raise StopIteration
+        now = time.monotonic()
+        self._wait = POLL
+        for message in self._consumer.consume(self._batch - len(self._pending), 0):
+            error = message.error()
+            if error is not None:
+                self._on_error(error)
+                continue
+            if not self._pending:
+                self._pending_since = now
+            self._at_end = False
+            self._pending.append(message)
+        if self._pending:
+            self._last_message = now
+            full = len(self._pending) >= self._batch
+            if full or self._at_end or now - self._pending_since >= GATHER:
+                messages, self._pending = self._pending, []
+                if full:
+                    self._wait = 0.0
+                return self._emit(messages)
+            self._wait = 0.002
+            return []
+        return self._beat(now)
+
+    def next_awake(self) -> datetime | None:
+        """Ask again at once while there is more, else soon."""
+        return None if self._wait == 0.0 else datetime.now(UTC) + timedelta(seconds=self._wait)
+
+    def _emit(self, messages: Sequence[Any]) -> list[Batch]:
+        batches: list[Batch] = []
+        start = 0
+        offsets = [message.offset() for message in messages]
+        while start < len(messages):
+            bucket = offsets[start] // SPAN
+            limit = (bucket + 1) * SPAN
+            end = len(messages)
+            if offsets[-1] >= limit:
+                end = next(i for i in range(start, end) if offsets[i] >= limit)
+            batches += self._missing(offsets[start])
+            batches.append(self._batch_of(messages[start:end], offsets[start:end], bucket))
+            start = end
+        self._sent_watermark = self._clock.watermark
+        self._heartbeat = time.monotonic()
+        self._measure(offsets[-1])
+        return batches
+
+    def _batch_of(self, messages: Sequence[Any], offsets: Sequence[int], bucket: int) -> Batch:
+        wall = time.time()
+        raws = [message.value() or b"" for message in messages]
+        kind, stamp = messages[0].timestamp()
+        decoded = self._decoder.decode_batch(raws, offsets, stamp * 1000 if stamp > 0 else int(wall * 1e6))
+        # The broker's own clock where it stamps messages; ours where producers do.
+        now = messages[-1].timestamp()[1] * 1000 if kind == TIMESTAMP_LOG_APPEND_TIME else int(wall * 1e6)
+        placed = self._clock.place(decoded.events, now)
+        expected = self._next
+        self._next = offsets[-1] + 1
+        return Batch(
+            self._name,
+            bucket,
+            self._clock.watermark,
+            decoded.events,
+            decoded.rejected,
+            consumed=len(messages),
+            skipped=len(decoded.skipped),
+            absent=self._next - expected - len(messages),
+            size=sum(map(len, raws)),
+            late=placed.late,
+            future=placed.future,
+            read_at=wall,
+        )
+
+    def _missing(self, offset: int) -> list[Batch]:
+        """Account for offsets that do not exist before ``offset``, in the spans that lie wholly before its own."""
+        if self._next < 0:
+            self._next = offset
+        if offset // SPAN == self._next // SPAN:
+            return []
+        batches = []
+        while self._next // SPAN < offset // SPAN:
+            bucket = self._next // SPAN
+            end = (bucket + 1) * SPAN
+            batches.append(Batch(self._name, bucket, self._clock.watermark, absent=end - self._next))
+            self._next = end
+        return batches
+
+    def _beat(self, now: float) -> list[Batch]:
+        # Only a partition read to its end, of a broker that answers, follows the wall clock.
+        if self._at_end and now - self._last_message >= self._idle and self._alive:
+            self._clock.follow(int(self._alive * 1e6))
+        if self._clock.watermark == self._sent_watermark or now - self._heartbeat < HEARTBEAT:
+            return []
+        self._heartbeat = now
+        self._sent_watermark = self._clock.watermark
+        metrics.WATERMARK_DELAY.labels(**self._labels).set(time.time() - self._clock.watermark / 1e6)
+        return [Batch(self._name, self._next // SPAN, self._clock.watermark)]
+
+    def _measure(self, offset: int) -> None:
+        metrics.WATERMARK_DELAY.labels(**self._labels).set(time.time() - self._clock.watermark / 1e6)
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, self._number), cached=True)
+        metrics.CONSUMER_LAG.labels(**self._labels).set(max(0, high - offset - 1))
+
+    def _on_statistics(self, text: str) -> None:
+        # Every answer to a fetch counts, also an empty one: as long as they come, nothing is waiting unread.
+        answers = sum(broker.get("rx", 0) for broker in json.loads(text).get("brokers", {}).values())
+        if answers > self._answers:
+            self._answers = answers
+            self._alive = time.time()
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._at_end = True
+            self._alive = time.time()
+            return
+        self._at_end = False
+        if error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
+            self._skip_lost()
+        elif error.code() not in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+            log.warning("source: %s at offset %d: %s", self._name, self._next, error.str())
+
+    def _skip_lost(self) -> None:
+        low, _ = self._consumer.get_watermark_offsets(TopicPartition(self._topic, self._number), timeout=5.0)
+        log.error(
+            "source: %s: offsets %d to %d are gone from the broker (retention); %d messages were lost unread",
+            self._name,
+            self._next,
+            low - 1,
+            low - self._next,
+        )
+        metrics.LOST.labels(**self._labels).inc(max(0, low - self._next))
+        self._consumer.assign([TopicPartition(self._topic, self._number, low)])
+
+    def snapshot(self) -> bytes:
+        """Return offset and event clock; commit the position of the snapshot before, which is safe by now."""
+        if self._saved_offset is not None and self._saved_offset >= 0:
+            self._consumer.commit(
+                offsets=[TopicPartition(self._topic, self._number, self._saved_offset)], asynchronous=True
+            )
+        self._saved_offset = self._next
+        position = _Position(self.VERSION, self._next, self._clock.watermark, self._decoder.snapshot())
+        return msgspec.msgpack.encode(position)
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._consumer.close()
+
+
+class KafkaSource(FixedPartitionedSource[Batch, bytes]):
+    """Every partition of the telemetry topics. Exactly once into state: positions are part of the recovery snapshot."""
+
+    def __init__(self, settings: KafkaSettings, formats: FormatSettings, clock: TimeSettings, parts: list[str]) -> None:
+        self._settings = settings
+        self._formats = formats
+        self._clock = clock
+        self._parts = parts
+
+    @property
+    def origins(self) -> list[str]:
+        """Return the partitions as the align step knows them."""
+        return self._parts
+
+    def list_parts(self) -> list[str]:
+        """Return all partitions; Bytewax spreads them over the workers."""
+        return self._parts
+
+    def build_part(self, step_id: str, for_part: str, resume_state: bytes | None) -> KafkaPartition:
+        """Begin, or go on, reading one partition."""
+        topic = for_part.rpartition("-")[0]
+        how = self._settings.topics.get(topic, TopicSettings())
+        decoder = Decoder(for_part, self._formats, how.format, default_host=how.default_host or topic)
+        return KafkaPartition(self._settings, self._clock, decoder, for_part, resume_state)

@@ -1,0 +1,27 @@
+"""What Prometheus is told. Names end in their unit, counters in ``_total``; healthy running is counted, not logged."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+EVENTS = Counter("winnow_events", "Events decoded.", ["format"])
+BYTES = Counter("winnow_received_bytes", "Bytes of messages read.")
+REJECTED = Counter("winnow_rejected", "Messages that are no event.", ["format", "reason"])
+LATE = Counter("winnow_late_events", "Events left out of windows: late, or too far ahead of the clock.", ["why"])
+DECIDED = Counter("winnow_decided", "Events decided, by lane.", ["lane"])
+MATCHES = Counter("winnow_rule_matches", "Matches of Sigma rules, by level.", ["level"])
+ALERTS = Counter("winnow_alerts", "Alerts raised, by kind and level; repeats of one are not counted.", ["kind", "level"])
+LOST = Counter("winnow_lost_messages", "Messages that retention removed before they were read.", ["topic", "partition"])
+SINK_RETRIES = Counter("winnow_sink_retries", "Writes that had to be tried again.", ["sink"])
+CONSUMER_LAG = Gauge("winnow_consumer_lag_messages", "Messages not yet read.", ["topic", "partition"])
+WATERMARK_DELAY = Gauge("winnow_watermark_delay_seconds", "Wall clock less watermark.", ["topic", "partition"])
+BATCH_SECONDS = Histogram(
+    "winnow_batch_seconds",
+    "Time one batch takes from being read to being collected.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+ALERT_SECONDS = Histogram(
+    "winnow_alert_latency_seconds",
+    "Time from an event to the alert about it being written, end to end.",
+    buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 3600),
+)

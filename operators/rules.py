@@ -1,0 +1,63 @@
+"""Rules: what the Sigma engine says of a batch, one signal a match."""
+
+from __future__ import annotations
+
+import time
+
+from analyzers.rules import RuleSet
+from operators import metrics
+from operators.batch import Batch, Collected, Judged
+from operators.formats import fields
+from state.alerts import Signal
+
+
+class Judge:
+    """Match a rule set over batches."""
+
+    def __init__(self, rules: RuleSet) -> None:
+        self._rules = rules
+        self._versions = (("rules", rules.version),)
+
+    def judge(self, batch: Batch) -> Judged:
+        """Return the batch with the signals of each event that a rule matched."""
+        signals: dict[int, list[Signal]] = {}
+        if self._rules.rules and batch.events:
+            for match in self._rules.match_batch(batch.events, fields):
+                event, rule = batch.events[match.index], match.rule
+                signal = Signal(
+                    kind="rule",
+                    rule=rule.id,
+                    name=rule.title,
+                    level=rule.level,
+                    entity=event.host,
+                    time=event.time,
+                    reason=match.reason,
+                    techniques=rule.techniques,
+                    tactics=rule.tactics,
+                    event_id=event.id,
+                    versions=self._versions,
+                )
+                signals.setdefault(match.index, []).append(signal)
+                metrics.MATCHES.labels(level=rule.level.name).inc()
+        return Judged(batch, signals, self._rules.version)
+
+
+def count(step_id: str, collected: Collected) -> None:
+    """Tell Prometheus of a batch."""
+    batch = collected.batch
+    formats: dict[str, int] = {}
+    for event in batch.events:
+        formats[event.format] = formats.get(event.format, 0) + 1
+    for name, number in formats.items():
+        metrics.EVENTS.labels(format=name).inc(number)
+    for rejected in batch.rejected:
+        metrics.REJECTED.labels(format=rejected.format, reason=rejected.reason).inc()
+    metrics.BYTES.inc(batch.size)
+    if batch.late:
+        metrics.LATE.labels(why="late").inc(len(batch.late))
+    if batch.future:
+        metrics.LATE.labels(why="future").inc(len(batch.future))
+    if collected.ledger is not None:
+        metrics.DECIDED.labels(lane="rule").inc(collected.ledger.rule)
+    if batch.read_at:
+        metrics.BATCH_SECONDS.observe(time.time() - batch.read_at)

@@ -1,0 +1,107 @@
+"""Write alerts and dead letters to Kafka, keyed by entity and by origin."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import orjson
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from confluent_kafka import KafkaException, Producer
+
+from analyzers.alerts import AlertUpdate
+from operators import metrics
+from operators.kafka import KafkaSettings
+from operators.sinks import Out
+from state.events import Rejected
+
+log = logging.getLogger(__name__)
+
+#: Longest part of a rejected message that a dead letter carries, bytes.
+MAX_DEAD_LETTER = 65_536
+
+
+class KafkaSink(DynamicSink[Out]):
+    """At least once: an alert is written when it appears, under an id that a reader can drop repeats by; a rejected
+    message with its reason. While the broker is away the flow waits."""
+
+    name = "kafka"
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> KafkaSinkPartition:
+        """Open this worker's producer."""
+        return KafkaSinkPartition(self._settings)
+
+
+class KafkaSinkPartition(StatelessSinkPartition[Out]):
+    """One worker's producer."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        config = settings.config(**{"linger.ms": 5, "compression.type": "lz4", "message.timeout.ms": 30_000})
+        self._producer = Producer(config)
+        self._failed: list[Any] = []
+
+    def write_batch(self, items: list[Out]) -> None:
+        """Write a batch; return when the broker has all of it."""
+        waiting = [message for item in items if (message := self._message(item)) is not None]
+        while waiting:
+            self._failed = []
+            for message in waiting:
+                self._produce(message)
+            while self._producer.flush(10.0):
+                log.warning("sink kafka: the broker is slow or away; the flow waits")
+            waiting = self._failed
+            if waiting:
+                metrics.SINK_RETRIES.labels(sink="kafka").inc()
+                log.warning("sink kafka: %d messages were not taken; trying again", len(waiting))
+                time.sleep(0.5)
+        now = time.time()
+        for item in items:
+            if isinstance(item, AlertUpdate) and item.is_new:
+                metrics.ALERT_SECONDS.observe(max(0.0, now - item.alert.last_seen / 1e6))
+
+    def _message(self, item: Out) -> dict[str, Any] | None:
+        if isinstance(item, AlertUpdate) and item.is_new:
+            return {
+                "topic": self._settings.alerts,
+                "key": item.alert.entity.encode(),
+                "value": orjson.dumps(item.alert.message()),
+            }
+        if isinstance(item, Rejected):
+            topic, _, partition = item.origin.rpartition("-")
+            headers = {
+                "reason": item.reason,
+                "detail": item.detail,
+                "format": item.format,
+                "topic": topic,
+                "partition": partition,
+                "offset": str(item.offset),
+                "size": str(len(item.raw)),
+            }
+            return {
+                "topic": self._settings.deadletter,
+                "key": item.origin.encode(),
+                "value": item.raw[:MAX_DEAD_LETTER],
+                "headers": {name: value.encode(errors="replace") for name, value in headers.items()},
+            }
+        return None
+
+    def _produce(self, message: dict[str, Any]) -> None:
+        def delivered(error: Any, _: Any) -> None:
+            if error is not None:
+                self._failed.append(message)
+
+        while True:
+            try:
+                self._producer.produce(**message, on_delivery=delivered)
+                self._producer.poll(0)
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                log.warning("sink kafka: %s", error)
+                time.sleep(0.5)

@@ -1,0 +1,80 @@
+"""Write the results of a replay: each worker its own part, JSON lines, put together when all have ended."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+
+from analyzers.alerts import AlertUpdate
+from operators.sinks import Out
+from state.alerts import Alert
+from state.events import Rejected
+from state.ledger import LedgerRow
+from state.windows import HostSeen
+
+
+class Part(msgspec.Struct):
+    """What one worker put out; of alerts, hosts and ledger rows the last state."""
+
+    alerts: dict[str, Alert] = msgspec.field(default_factory=dict)
+    hosts: dict[str, HostSeen] = msgspec.field(default_factory=dict)
+    ledger: dict[str, LedgerRow] = msgspec.field(default_factory=dict)
+
+
+class PartsSink(DynamicSink[Out]):
+    """Results of a replay, in files: ``part-<worker>.msgpack`` and ``rejected-<worker>.jsonl``."""
+
+    name = "parts"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> PartsPartition:
+        """Begin this worker's part."""
+        return PartsPartition(self._folder, worker_index)
+
+
+class PartsPartition(StatelessSinkPartition[Out]):
+    """One worker's part. An entity lives on one worker, so parts do not overlap."""
+
+    def __init__(self, folder: Path, worker: int) -> None:
+        self._path = folder / f"part-{worker}.msgpack"
+        self._rejected = (folder / f"rejected-{worker}.jsonl").open("wb")
+        self._part = Part()
+
+    def write_batch(self, items: list[Out]) -> None:
+        """Keep the last state of each alert, host and ledger row; write rejected messages out."""
+        part = self._part
+        for item in items:
+            if isinstance(item, AlertUpdate):
+                part.alerts[item.alert.id] = item.alert
+            elif isinstance(item, HostSeen):
+                part.hosts[item.host] = item
+            elif isinstance(item, LedgerRow):
+                part.ledger[f"{item.topic}-{item.partition}-{item.bucket}"] = item
+            elif isinstance(item, Rejected):
+                self._rejected.write(msgspec.json.encode(_described(item)) + b"\n")
+
+    def close(self) -> None:
+        """Write the part."""
+        self._rejected.close()
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_bytes(msgspec.msgpack.encode(self._part))
+        os.replace(temporary, self._path)
+
+
+def _described(item: Rejected) -> dict[str, object]:
+    name, _, _ = item.origin.rpartition("-")
+    return {
+        "id": item.id,
+        "file": name,
+        "line": item.offset,
+        "reason": item.reason,
+        "detail": item.detail,
+        "format": item.format,
+        "size": len(item.raw),
+        "raw": item.raw[:4096].decode(errors="replace"),
+    }

@@ -1,0 +1,1 @@
+"""Alembic's revisions of Winnow's schema; ``state.postgres.migrate`` applies them."""

@@ -1,0 +1,189 @@
+"""Postgres: its settings, connections that never show a password, migrations, and text that Postgres accepts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import ConnectionPool, PoolTimeout
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+#: Advisory lock held while the schema changes. Stored data of a kind: every version of Winnow takes the same.
+SCHEMA_LOCK = 0x57494E4E4F57  # "WINNOW"
+#: Longest text that is part of a key, characters: four bytes each fit an index entry (2,704 bytes) with room to spare.
+MAX_KEY_CHARS = 512
+
+_REFUSED = re.compile("[\x00\ud800-\udfff]")
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]*@|(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)", re.IGNORECASE)
+
+
+class PostgresSettings(BaseModel):
+    """Where Winnow's database is and how it is used."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    #: Connection URI or libpq conninfo; none means that no database is configured.
+    dsn: SecretStr | None = Field(None, description="Connection URI or libpq conninfo; unset: no database.")
+    pool_size: int = Field(4, ge=1, le=100, description="Most connections one process holds.")
+    connect_timeout: float = Field(5.0, gt=0, le=120, description="Seconds to wait for a connection.")
+    statement_timeout: float = Field(60.0, gt=0, description="Seconds after which the server ends a statement.")
+    retention_days: int = Field(30, ge=1, description="Days of host windows, alerts and evidence that a prune keeps.")
+
+    def conninfo(self, *, read_only: bool = False) -> str:
+        """Return the libpq conninfo with time-outs set; raise ``DatabaseError`` if no or a malformed DSN is set."""
+        if self.dsn is None:
+            raise DatabaseError("no database is configured: set postgres.dsn or WINNOW_POSTGRES__DSN")
+        return conninfo(
+            self.dsn.get_secret_value(),
+            connect_timeout=self.connect_timeout,
+            statement_timeout=self.statement_timeout,
+            read_only=read_only,
+        )
+
+
+class DatabaseError(Exception):
+    """The database cannot be reached or refused what was asked. One line, without any password."""
+
+
+def conninfo(
+    dsn: str, *, connect_timeout: float = 5.0, statement_timeout: float = 60.0, read_only: bool = False
+) -> str:
+    """Return ``dsn`` as libpq conninfo with time-outs in seconds and, if asked, a session that cannot write.
+
+    Options already in the DSN stay and win over the time-out, never over ``read_only``.
+    """
+    try:
+        given = conninfo_to_dict(dsn)
+    except psycopg.Error:
+        # libpq's message quotes the part it could not read, which may be the password.
+        raise DatabaseError("the database's DSN is no connection URI and no libpq conninfo") from None
+    options = f"-c timezone=UTC -c statement_timeout={int(statement_timeout * 1000)} {given.pop('options', None) or ''}".strip()
+    if read_only:
+        options += " -c default_transaction_read_only=on"
+    given.setdefault("connect_timeout", str(max(2, round(connect_timeout))))
+    given.setdefault("application_name", "winnow")
+    return make_conninfo("", options=options, **given)
+
+
+def redact(text: str) -> str:
+    """Return ``text`` in one line with passwords of URIs and conninfo replaced.
+
+    >>> redact("postgresql://winnow:secret@db/winnow password='a b' host=db")
+    "postgresql://winnow:***@db/winnow password=*** host=db"
+    """
+    hidden = _PASSWORD.sub(lambda m: f"{m[1]}***@" if m[1] else f"{m[2]}***", text)
+    return " ".join(hidden.split())
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what psycopg, its pool or SQLAlchemy raise into a ``DatabaseError`` of one line without a password."""
+    try:
+        yield
+    except (psycopg.Error, PoolTimeout) as error:
+        raise DatabaseError(redact(str(error)) or type(error).__name__) from None
+    except DBAPIError as error:
+        raise DatabaseError(redact(str(error.orig)) or type(error.orig).__name__) from None
+
+
+def connect(dsn: str, *, read_only: bool = False, autocommit: bool = False) -> psycopg.Connection[Any]:
+    """Open one connection; raise ``DatabaseError`` if that fails."""
+    with explained():
+        return psycopg.connect(conninfo(dsn, read_only=read_only), autocommit=autocommit)
+
+
+def pool(settings: PostgresSettings, *, read_only: bool = False) -> ConnectionPool:
+    """Return an open pool that grows to ``pool_size`` and checks a connection before lending it. Close it when done.
+
+    Its connections commit by themselves: open a transaction by ``connection.transaction()``.
+    """
+    return ConnectionPool(
+        settings.conninfo(read_only=read_only),
+        kwargs={"autocommit": True},
+        min_size=1,
+        max_size=settings.pool_size,
+        timeout=settings.connect_timeout,
+        check=ConnectionPool.check_connection,
+        open=True,
+    )
+
+
+def migrate(dsn: str) -> list[str]:
+    """Bring the schema to the newest revision; return what was applied, oldest first, as ``0001 what it does``.
+
+    Everything happens in one transaction under an advisory lock: processes that start together apply each revision
+    once, and a revision that fails leaves nothing behind. Raise ``DatabaseError``.
+    """
+    with explained(), schema_connection(dsn) as connection:
+        config = alembic_config(connection)
+        script = ScriptDirectory.from_config(config)
+        before = MigrationContext.configure(connection).get_current_revision()
+        known = {revision.revision for revision in script.walk_revisions()}
+        if before is not None and before not in known:
+            raise DatabaseError(f"the database is at revision {before}, which this version of Winnow does not know")
+        pending = [f"{r.revision} {r.doc}" for r in script.iterate_revisions("head", before or "base")]
+        if pending:
+            command.upgrade(config, "head")
+    return pending[::-1]
+
+
+@contextmanager
+def schema_connection(dsn: str) -> Iterator[Connection]:
+    """Lend a connection in a transaction that holds the schema lock; commit at the end, roll back on an error."""
+    info = conninfo(dsn, statement_timeout=0)
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(info), poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+        yield connection
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Return Alembic's configuration for Winnow's revisions over an open connection."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def clean(text: str) -> str:
+    r"""Return ``text`` as Postgres takes it: NUL and lone surrogates become U+FFFD, visibly.
+
+    >>> clean("a\x00b\ud800")
+    'a\ufffdb\ufffd'
+    """
+    if text.isascii() and "\x00" not in text:
+        return text
+    return _REFUSED.sub("\ufffd", text)
+
+
+def clean_key(text: str) -> str:
+    """Return ``text`` clean and short enough for an index: a longer one is cut and ends in a digest of the whole.
+
+    Two long keys that begin alike stay two keys.
+    """
+    if len(text) <= MAX_KEY_CHARS:
+        return clean(text)
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return f"{clean(text[: MAX_KEY_CHARS - 20])}…{digest}"
+
+
+def clean_json(value: Mapping[str, str | int]) -> str:
+    """Return a flat mapping as JSON text that ``jsonb`` takes."""
+    return json.dumps(
+        {clean(k): clean(v) if isinstance(v, str) else v for k, v in value.items()}, ensure_ascii=False, sort_keys=True
+    )

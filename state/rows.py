@@ -1,0 +1,161 @@
+"""The tables that the flow owns, and how its records become their rows."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import msgspec
+from psycopg import sql
+
+from state import copying
+from state.alerts import Alert, Evidence
+from state.ledger import LedgerRow
+from state.postgres import clean_key
+from state.windows import HostSeen, HostWindow
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One row: its key, by which rows are told apart and sorted, and all of its columns as COPY takes them."""
+
+    key: tuple[Any, ...]
+    data: bytes
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A table that is written by upsert."""
+
+    name: str
+    #: Columns in the order of a row's data.
+    columns: tuple[str, ...]
+    #: How many of them, from the first, are the key.
+    key: int
+    #: Whether ``updated_at`` says when a row was last written.
+    dated: bool = True
+
+
+_COUNTS = ("consumed", "rejected", "skipped", "absent", "rule", "bert", "llm", "late", "future")
+
+ALERTS = Table(
+    "alerts",
+    (
+        *("id", "kind", "rule", "name", "level", "entity", "window_start", "first_seen", "last_seen", "count"),
+        *("reason", "techniques", "tactics", "evidence", "versions"),
+    ),
+    key=1,
+)
+EVIDENCE = Table("evidence", ("event_id", "alert_id", "entity", "time", "raw"), key=2, dated=False)
+HOSTS = Table("hosts", ("host", "events", "first_seen", "last_seen"), key=1)
+HOST_WINDOWS = Table("host_windows", ("host", "seconds", "start", "metrics", "values", "scores"), key=3, dated=False)
+LEDGER = Table("ledger", ("topic", "partition", "bucket", *_COUNTS, "sources", "versions"), key=3)
+
+
+class Statements(msgspec.Struct, frozen=True):
+    """What writes one table: rows are copied into a temporary table of the session, then set from there."""
+
+    prepare: sql.Composed
+    copy: sql.Composed
+    upsert: sql.Composed
+
+
+@functools.cache
+def statements(table: Table) -> Statements:
+    """Return the statements that write ``table``, to be run in one transaction."""
+    names = [sql.Identifier(name) for name in table.columns]
+    updates: list[sql.Composable] = [sql.SQL("{0} = excluded.{0}").format(name) for name in names[table.key :]]
+    if table.dated:
+        updates.append(sql.SQL("updated_at = clock_timestamp()"))
+    parts = {
+        "table": sql.Identifier(table.name),
+        "incoming": sql.Identifier(f"incoming_{table.name}"),
+        "columns": sql.SQL(", ").join(names),
+        "key": sql.SQL(", ").join(names[: table.key]),
+        "updates": sql.SQL(", ").join(updates),
+    }
+    return Statements(
+        sql.SQL(
+            "CREATE TEMPORARY TABLE IF NOT EXISTS {incoming} ON COMMIT DELETE ROWS AS "
+            "SELECT {columns} FROM {table} WITH NO DATA"
+        ).format(**parts),
+        sql.SQL("COPY {incoming} ({columns}) FROM STDIN (FORMAT binary)").format(**parts),
+        sql.SQL(
+            "INSERT INTO {table} ({columns}) SELECT {columns} FROM {incoming} "
+            "ON CONFLICT ({key}) DO UPDATE SET {updates}"
+        ).format(**parts),
+    )
+
+
+def alert_row(alert: Alert) -> Row:
+    """Return the row of an alert."""
+    key = clean_key(alert.id)
+    data = copying.row(
+        copying.text(key),
+        copying.text(alert.kind),
+        copying.text(alert.rule),
+        copying.text(alert.name),
+        copying.int2(alert.level),
+        copying.text(clean_key(alert.entity)),
+        copying.timestamp(alert.window_start),
+        copying.timestamp(alert.first_seen),
+        copying.timestamp(alert.last_seen),
+        copying.int8(alert.count),
+        copying.text(alert.reason),
+        copying.texts(alert.techniques),
+        copying.texts(alert.tactics),
+        copying.texts(tuple(clean_key(event) for event in alert.evidence)),
+        copying.jsonb(dict(alert.versions)),
+    )
+    return Row((key,), data)
+
+
+def evidence_row(evidence: Evidence) -> Row:
+    """Return the row of a copied event."""
+    key = (clean_key(evidence.event_id), clean_key(evidence.alert_id))
+    data = copying.row(
+        copying.text(key[0]),
+        copying.text(key[1]),
+        copying.text(clean_key(evidence.entity)),
+        copying.timestamp(evidence.time),
+        copying.binary(evidence.raw),
+    )
+    return Row(key, data)
+
+
+def host_row(host: HostSeen) -> Row:
+    """Return the row of a host's totals."""
+    key = clean_key(host.host)
+    data = copying.row(
+        copying.text(key),
+        copying.int8(host.events),
+        copying.timestamp(host.first_seen),
+        copying.timestamp(host.last_seen),
+    )
+    return Row((key,), data)
+
+
+def window_row(window: HostWindow) -> Row:
+    """Return the row of a window."""
+    key = clean_key(window.host)
+    data = copying.row(
+        copying.text(key),
+        copying.int4(window.seconds),
+        copying.timestamp(window.start),
+        copying.texts(window.metrics),
+        copying.float8s(window.values),
+        copying.float4s(window.scores),
+    )
+    return Row((key, window.seconds, window.start), data)
+
+
+def ledger_row(row: LedgerRow) -> Row:
+    """Return the row of a span of offsets."""
+    topic = clean_key(row.topic)
+    data = copying.row(
+        copying.text(topic),
+        copying.int4(row.partition),
+        copying.int8(row.bucket),
+        *(copying.int8(getattr(row, name)) for name in _COUNTS),
+        copying.jsonb(row.sources),
+        copying.jsonb(row.versions),
+    )
+    return Row((topic, row.partition, row.bucket), data)
