@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from dashboards import panels, queries
 from dashboards.rate import RateMeter
 from dashboards.records import AlertDetail, AlertFilter, AlertRow, MetricPoint, Minute, Totals
-from dashboards.server import DSN_VARIABLE
+from dashboards.settings import DSN_VARIABLE
 from dashboards.theme import STYLE
 from state.alerts import Level
 from state.postgres import DatabaseError, PostgresSettings, pool
@@ -24,6 +24,8 @@ from state.postgres import DatabaseError, PostgresSettings, pool
 REFRESH = 2.0
 #: Alerts that the list shows.
 LISTED = 100
+#: Rows of the list that are in sight while an alert is open below it, and while none is.
+OPEN_ROWS, CLOSED_ROWS = 9, 26
 #: Around an alert's time: how much of its metric is shown.
 BEFORE, AFTER = timedelta(minutes=60), timedelta(minutes=15)
 
@@ -79,17 +81,17 @@ def page() -> None:
             panels.title("empty", "Nothing yet")
             streamlit.text("No event has been read. Once the flow runs, this page fills by itself within seconds.")
         return
-    left, right = streamlit.columns([5, 3], gap="small")
+    left, right = streamlit.columns([2, 1], gap="small")
     with left:
         _alerts(listed, unseen=len({a.id for a in newest} - {a.id for a in listed}))
         if detail is not None:
             panels.why(detail, history)
         elif listed:
             with streamlit.container(key="panel-hint"):
-                streamlit.caption("Select an alert to see why it was raised.")
+                streamlit.text("Select an alert to see why it was raised.")
     with right:
         panels.arriving(minutes, sources, partitions)
-    panels.hosts(hosts)
+        panels.hosts(hosts)
 
 
 def _heading(fresh: str) -> None:
@@ -134,7 +136,7 @@ def _alerts(listed: list[AlertRow], *, unseen: int) -> None:
                 "Search", key="text", placeholder="Name, host or reason", label_visibility="collapsed", on_change=_unpin
             )
         if not listed:
-            streamlit.caption("No alert matches." if state.get("text") or state.get("level") != "All" else "No alerts.")
+            streamlit.text("No alert matches." if state.get("text") or state.get("level") != "All" else "No alerts.")
             return
         if unseen and state.get("pinned"):
             streamlit.button(f"{unseen} newer, show them", key="newer", on_click=_unpin, type="tertiary")
@@ -143,7 +145,7 @@ def _alerts(listed: list[AlertRow], *, unseen: int) -> None:
             panels.alert_frame(listed),
             hide_index=True,
             column_config=panels.alert_columns(),
-            height=panels.height(12),
+            height=panels.height(OPEN_ROWS if state.get("selected") else CLOSED_ROWS),
             row_height=panels.ROW,
             key=_table_key(),
             on_select=_select,

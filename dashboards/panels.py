@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import altair
-import pandas
+import pandas  # type: ignore[import-untyped]
 import streamlit
 
 from dashboards import theme
 from dashboards.plain import count, pretty, visible
+from dashboards.queries import EVENTS_METRIC
 from dashboards.records import AlertDetail, AlertRow, HostRow, MetricPoint, Minute, Partition, Source, Totals
 from state.alerts import Level
 
 #: Copies of events that a page shows of one alert.
 SHOWN_EVIDENCE = 8
+#: Facts of an alert that stand side by side.
+FACTS = 5
+#: Metrics that the list of hosts shows.
+MAX_METRICS = 12
 
 
 def tiles(totals: Totals, levels: Mapping[Level, int], rate: float | None) -> None:
@@ -36,7 +42,7 @@ def tiles(totals: Totals, levels: Mapping[Level, int], rate: float | None) -> No
 def title(key: str, text: str) -> None:
     """Show a panel's title; ``text`` is ours."""
     with streamlit.container(key=f"title-{key}"):
-        streamlit.header(text, anchor=False)
+        streamlit.text(text)
 
 
 def arriving(minutes: Sequence[Minute], sources: Sequence[Source], partitions: Sequence[Partition]) -> None:
@@ -47,7 +53,7 @@ def arriving(minutes: Sequence[Minute], sources: Sequence[Source], partitions: S
             data = pandas.DataFrame({"start": [m.start for m in minutes], "events": [m.events for m in minutes]})
             _chart(altair.Chart(data).mark_area(**_AREA).encode(_time(), _amount("events")), 130)
         else:
-            streamlit.caption("The first minute of events has not closed yet.")
+            streamlit.text("The first minute of events has not closed yet.")
         title("sources", "By source type, last 24 hours")
         whole = sum(source.events for source in sources) or 1
         _table(
@@ -87,8 +93,8 @@ def alert_frame(alerts: Sequence[AlertRow]) -> pandas.io.formats.style.Styler:
             "Alert": [visible(alert.name) for alert in alerts],
             "Host": [visible(alert.entity) for alert in alerts],
             "Signals": [alert.count for alert in alerts],
-            "First": [alert.first_seen for alert in alerts],
             "Last": [alert.last_seen for alert in alerts],
+            "First": [alert.first_seen for alert in alerts],
             "ATT&CK": [visible(" ".join(alert.techniques)) for alert in alerts],
             "Why": [visible(alert.reason) for alert in alerts],
         }
@@ -96,17 +102,17 @@ def alert_frame(alerts: Sequence[AlertRow]) -> pandas.io.formats.style.Styler:
     return frame.style.map(lambda name: f"color: {theme.COLOURS[Level[name]]}; font-weight: 600", subset=["Level"])
 
 
-def alert_columns() -> dict[str, object]:
+def alert_columns() -> dict[str, Any]:
     """Return how the columns of the table of alerts look."""
     return {
-        "Level": streamlit.column_config.TextColumn(width=85),
-        "Alert": streamlit.column_config.TextColumn(width=270),
-        "Host": streamlit.column_config.TextColumn(width=85),
-        "Signals": streamlit.column_config.NumberColumn(width=62),
-        "First": _clock(),
+        "Level": streamlit.column_config.TextColumn(width=90),
+        "Alert": streamlit.column_config.TextColumn(width=262),
+        "Host": streamlit.column_config.TextColumn(width=80),
+        "Signals": streamlit.column_config.NumberColumn(width=58, format="localized"),
         "Last": _clock(),
-        "ATT&CK": streamlit.column_config.TextColumn(width=120),
-        "Why": streamlit.column_config.TextColumn(width="large"),
+        "First": _clock(),
+        "ATT&CK": streamlit.column_config.TextColumn(width=122),
+        "Why": streamlit.column_config.TextColumn(width=420),
     }
 
 
@@ -140,28 +146,30 @@ def why(detail: AlertDetail, history: Sequence[MetricPoint]) -> None:
 def hosts(rows: Sequence[HostRow]) -> None:
     """Show the list of hosts."""
     with streamlit.container(key="panel-hosts"):
-        title("hosts", "Hosts")
-        names = sorted({name for row in rows for name in row.metrics} - {"events"})
+        title("hosts", f"Hosts, {len(rows)} shown, open alerts first")
+        names = sorted({name for row in rows for name in row.metrics} - {EVENTS_METRIC})[:MAX_METRICS]
         frame: dict[str, list[object]] = {
             "Host": [visible(row.host) for row in rows],
-            "Open": [row.open_alerts for row in rows],
             "Worst": ["" if row.worst is None else row.worst.name for row in rows],
+            "Open": [row.open_alerts for row in rows],
             "Events": [row.events for row in rows],
-            "Last seen": [row.last_seen for row in rows],
+            "Minute": [row.metrics.get(EVENTS_METRIC) for row in rows],
             "Score": [row.score for row in rows],
-            "Last minute": [row.metrics.get("events") for row in rows],
-            **{visible(name): [row.metrics.get(name) for row in rows] for name in names[:12]},
+            "Last seen": [row.last_seen for row in rows],
+            **{visible(name): [row.metrics.get(name) for row in rows] for name in names},
         }
+        number = streamlit.column_config.NumberColumn
         _table(
             frame,
             {
-                "Open": streamlit.column_config.NumberColumn(help="Alerts that nobody closed"),
-                "Events": streamlit.column_config.NumberColumn(format="localized"),
+                **{visible(name): number(format="localized") for name in names},
+                "Open": number(width=50, help="Alerts that nobody closed"),
+                "Events": number(width=84, format="localized", help="Since the flow first saw the host"),
+                "Minute": number(width=62, format="localized", help="Events in its newest minute"),
+                "Score": number(width=54, format="%.2f", help="Highest anomaly score in that minute"),
                 "Last seen": _clock(),
-                "Score": streamlit.column_config.NumberColumn(
-                    format="%.2f", help="Highest anomaly score in the newest minute"
-                ),
-                "Last minute": streamlit.column_config.NumberColumn(format="localized", help="Events in that minute"),
+                "Host": streamlit.column_config.TextColumn(width=92, pinned=True),
+                "Worst": streamlit.column_config.TextColumn(width=88),
             },
             key="hosts",
             rows=12,
@@ -171,11 +179,13 @@ def hosts(rows: Sequence[HostRow]) -> None:
 
 def _facts(facts: Mapping[str, str]) -> None:
     items = list(facts.items())
-    for first in range(0, len(items), 4):
-        columns = streamlit.columns([1, 1, 1, 1], gap="small")
-        for column, (name, value) in zip(columns, items[first : first + 4], strict=False):
-            with column, streamlit.container(key=f"fact-{name.lower().replace(' ', '-')}"):
-                streamlit.caption(name)
+    for first in range(0, len(items), FACTS):
+        columns = streamlit.columns(FACTS, gap="small")
+        for column, (name, value) in zip(columns, items[first : first + FACTS], strict=False):
+            key = name.lower().replace(" ", "-")
+            with column, streamlit.container(key=f"fact-{key}"):
+                with streamlit.container(key=f"label-{key}"):
+                    streamlit.text(name)
                 streamlit.text(visible(value))
 
 
@@ -195,10 +205,10 @@ def _evidence(detail: AlertDetail) -> None:
     cited = len(detail.evidence_ids)
     if not detail.evidence:
         if cited:
-            streamlit.caption("The copies of its events are gone; they can still be read from Kafka by these ids.")
+            streamlit.text("The copies of its events are gone; they can still be read from Kafka by these ids.")
             streamlit.text(visible(", ".join(detail.evidence_ids)))
         else:
-            streamlit.caption("Raised by a metric, not by single events.")
+            streamlit.text("Raised by a metric, not by single events.")
         return
     title("evidence", f"Evidence, {len(detail.evidence)} of {max(cited, len(detail.evidence))} events")
     shown = detail.evidence[:SHOWN_EVIDENCE]
@@ -209,7 +219,8 @@ def _evidence(detail: AlertDetail) -> None:
             streamlit.code(pretty(copy.raw), language=None, wrap_lines=True, height=260)
 
 
-_AREA = {"line": {"color": theme.ACCENT, "strokeWidth": 1.5}, "color": theme.ACCENT, "opacity": 0.22}
+_PADDING = {"left": 0, "right": 6, "top": 4, "bottom": 0}
+_AREA: dict[str, Any] = {"line": {"color": theme.ACCENT, "strokeWidth": 1.5}, "color": theme.ACCENT, "opacity": 0.22}
 
 
 def _time() -> altair.X:
@@ -222,13 +233,13 @@ def _amount(field: str) -> altair.Y:
     return altair.Y(f"{field}:Q", axis=axis, scale=altair.Scale(zero=True))
 
 
-def _chart(chart: altair.Chart | altair.LayerChart, height: int) -> None:
-    streamlit.altair_chart(chart.properties(height=height, background=theme.PANEL), width="stretch")
+def _chart(chart: altair.Chart | altair.LayerChart | altair.FacetChart, height: int) -> None:
+    streamlit.altair_chart(chart.properties(height=height, background=theme.PANEL, padding=_PADDING), width="stretch")
 
 
 def _table(
     data: Mapping[str, Sequence[object]],
-    columns: Mapping[str, object],
+    columns: Mapping[str, Any],
     *,
     key: str,
     rows: int,
@@ -261,8 +272,8 @@ def height(rows: int) -> int:
     return (rows + 1) * ROW + 11
 
 
-def _clock() -> object:
-    return streamlit.column_config.DatetimeColumn(format="MM-DD HH:mm:ss", timezone="UTC", width=110)
+def _clock() -> Any:
+    return streamlit.column_config.DatetimeColumn(format="MM-DD HH:mm", timezone="UTC", width=88)
 
 
 def _moment(time: datetime) -> str:

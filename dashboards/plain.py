@@ -48,7 +48,8 @@ def count(number: float) -> str:
     """
     for size, unit in ((1e9, "G"), (1e6, "M")):
         if number >= size:
-            return f"{number / size:.3g} {unit}"
+            figure = number / size
+            return f"{figure:.{2 if figure < 10 else 1 if figure < 100 else 0}f} {unit}"
     return f"{number:,.0f}"
 
 

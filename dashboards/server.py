@@ -9,11 +9,9 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from dashboards.theme import OPTIONS
+from dashboards.settings import DSN_VARIABLE, OPTIONS
 from state.embedded.server import START_TIMEOUT, EmbeddedError, EmbeddedServer, Keeper, Process
 
-#: Environment variable that tells the page its database; never an argument, which every user of the machine can read.
-DSN_VARIABLE = "WINNOW_CONSOLE_DSN"
 PAGE = Path(__file__).with_name("console.py")
 
 

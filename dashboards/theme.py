@@ -1,4 +1,4 @@
-"""How the console looks, and how Streamlit is told to behave: no telemetry, no watcher, no developer's menu."""
+"""How the console looks: calm, dark and dense, with one colour a level."""
 
 from __future__ import annotations
 
@@ -14,33 +14,8 @@ COLOURS = {
     Level.informational: "#8393a5",
 }
 
-#: Options of ``streamlit run``.
-OPTIONS = {
-    "server.headless": "true",
-    "server.fileWatcherType": "none",
-    "server.runOnSave": "false",
-    "server.showEmailPrompt": "false",
-    "server.maxUploadSize": "1",
-    "browser.gatherUsageStats": "false",
-    "client.toolbarMode": "viewer",
-    "client.showErrorDetails": "none",
-    "client.showErrorLinks": "false",
-    "runner.magicEnabled": "false",
-    "logger.level": "warning",
-    "theme.base": "dark",
-    "theme.primaryColor": ACCENT,
-    "theme.backgroundColor": BACKGROUND,
-    "theme.secondaryBackgroundColor": PANEL,
-    "theme.textColor": TEXT,
-    "theme.borderColor": LINE,
-    "theme.dataframeBorderColor": LINE,
-    "theme.dataframeHeaderBackgroundColor": PANEL,
-    "theme.codeBackgroundColor": "#0b1016",
-    "theme.baseRadius": "4px",
-    "theme.baseFontSize": "14",
-    "theme.codeFontSize": "12px",
-    "theme.metricValueFontSize": "1.5rem",
-}
+# Streamlit colours plain text on an inner element.
+_ANY_TEXT = ':is([data-testid="stText"], [data-testid="stText"] *)'
 
 #: Rules that options cannot say: density, tiles, a colour a level. Holds constants only, never data.
 STYLE = f"""<style>
@@ -51,22 +26,22 @@ STYLE = f"""<style>
 [data-testid="stMetricLabel"] {{ color: {MUTED}; }}
 [data-testid="stMetricLabel"] p {{ font-size: .8rem; }}
 [data-testid="stMetricValue"] {{ font-variant-numeric: tabular-nums; font-weight: 600; line-height: 1.25; }}
-[data-testid="stText"] {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
-[data-testid="stText"] div, [data-testid="stText"] {{ font-family: inherit; font-size: 1rem; }}
-[class*="st-key-title-"] h2 {{ padding: 0; font-size: .8rem; font-weight: 600; letter-spacing: .06em;
+[data-testid="stText"] {{ white-space: pre-wrap; overflow-wrap: anywhere; font-family: inherit; }}
+[class*="st-key-title-"] {_ANY_TEXT} {{ font-size: .78rem; font-weight: 600; letter-spacing: .06em;
   text-transform: uppercase; color: {MUTED}; }}
 .st-key-wordmark h1 {{ padding: 0; font-size: 1.25rem; font-weight: 700; letter-spacing: .01em; }}
-.st-key-fresh [data-testid="stText"] {{ color: {MUTED}; text-align: right; font-variant-numeric: tabular-nums; }}
+.st-key-fresh {{ align-items: flex-end; }}
+.st-key-fresh {_ANY_TEXT} {{ color: {MUTED}; font-variant-numeric: tabular-nums; }}
 [class*="st-key-panel-"] {{ background: {PANEL}; border: 1px solid {LINE}; border-radius: 4px; padding: .7rem .9rem; }}
-[class*="st-key-name-"] [data-testid="stText"] {{ font-size: 1.15rem; font-weight: 600; }}
-[class*="st-key-fact-"] [data-testid="stCaptionContainer"] p {{ color: {MUTED}; font-size: .75rem; margin: 0; }}
-[class*="st-key-fact-"] {{ gap: 0; }}
+[class*="st-key-name-"] {_ANY_TEXT} {{ font-size: 1.15rem; font-weight: 600; }}
+[class*="st-key-fact-"] {{ gap: .1rem; }}
+[class*="st-key-label-"] {_ANY_TEXT} {{ font-size: .78rem; color: {MUTED}; }}
 .st-key-reason [data-testid="stText"] {{ border-left: 3px solid {ACCENT}; padding-left: .7rem; }}
 {
     "".join(
         f".st-key-tile-{level.name} [data-testid='stMetric'] {{ border-left: 3px solid {colour}; }} "
         f".st-key-tile-{level.name} [data-testid='stMetricValue'] {{ color: {colour}; }} "
-        f".st-key-name-{level.name} [data-testid='stText'] {{ color: {colour}; }} "
+        f".st-key-name-{level.name} {_ANY_TEXT} {{ color: {colour}; }} "
         for level, colour in COLOURS.items()
     )
 }

@@ -26,6 +26,7 @@ HostItem = HostEvents | Candidate | HostLate
 class _Saved(msgspec.Struct):
     version: int
     watermarks: dict[str, int]
+    starts: dict[str, int]
     windows: list[tuple[int, str, OpenWindow]]
     candidates: list[Candidate]
     hosts: dict[str, int]
@@ -48,6 +49,8 @@ class Aligner:
         self._silence = silent_windows * WINDOW
         #: How long after its end a window is closed, µs of event time.
         self.stagger = stagger
+        #: The first watermark that each partition ever had.
+        self._starts: dict[str, int] = {}
         self._windows: dict[int, dict[str, OpenWindow]] = {}
         self._candidates: list[tuple[tuple[int, str, int], Candidate]] = []
         #: Known hosts, to the start of their last window with events.
@@ -63,7 +66,13 @@ class Aligner:
     def add(self, item: ShardItem) -> None:
         """Take in what a batch has for this shard."""
         self._watermarks[item.origin] = max(self._watermarks.get(item.origin, UNKNOWN), item.watermark)
+        if item.start != UNKNOWN:
+            self._starts[item.origin] = item.start
         for (host, start), window in item.windows.items():
+            if self._next is not None and start < self._next:
+                # Only a partition that came to the topic later can bring what is older than all windows still open.
+                self._late.setdefault(host, []).append(HostLate(host, window.events, window.first, window.last))
+                continue
             hosts = self._windows.setdefault(start, {})
             known = hosts.get(host)
             if known is None:
@@ -83,7 +92,7 @@ class Aligner:
         if watermark == UNKNOWN:
             return out
         if self._next is None:
-            self._next = self._first_window(watermark)
+            self._next = self._first_window()
         while self._next is not None and self._next + WINDOW + self.stagger <= watermark:
             self._pop_candidates(self._next + WINDOW + self.stagger, out)
             self._close(self._next, out)
@@ -91,10 +100,9 @@ class Aligner:
         self._pop_candidates(watermark, out)
         return out
 
-    def _first_window(self, watermark: int) -> int | None:
-        if watermark < END_OF_TIME:
-            return watermark - watermark % WINDOW
-        return min(self._windows, default=None)
+    def _first_window(self) -> int | None:
+        start = min(self._starts.values(), default=None)
+        return None if start is None else start - start % WINDOW
 
     def _following(self, start: int, watermark: int) -> int | None:
         """Return the next window to close; skip a stretch in which no host is known and none has events."""
@@ -127,7 +135,7 @@ class Aligner:
         """Return the state as versioned bytes."""
         windows = [(start, host, w) for start, hosts in self._windows.items() for host, w in hosts.items()]
         waiting = [candidate for _, candidate in self._candidates]
-        saved = _Saved(self.VERSION, self._watermarks, windows, waiting, self._hosts, self._next)
+        saved = _Saved(self.VERSION, self._watermarks, self._starts, windows, waiting, self._hosts, self._next)
         return msgspec.msgpack.encode(saved)
 
     def restore(self, state: bytes) -> None:
@@ -141,6 +149,7 @@ class Aligner:
             raise ValueError(f"align: snapshot version {saved.version} cannot be read")
         for name in self._watermarks:
             self._watermarks[name] = saved.watermarks.get(name, UNKNOWN)
+        self._starts = saved.starts
         for start, host, window in saved.windows:
             self._windows.setdefault(start, {})[host] = window
         self._candidates = [(candidate.order, candidate) for candidate in saved.candidates]

@@ -25,6 +25,8 @@ class Batch(msgspec.Struct, gc=False):
     bucket: int
     #: The partition's watermark after this batch, µs.
     watermark: int
+    #: The first watermark that the partition ever had, µs.
+    start: int
     events: list[Event] = []
     rejected: list[Rejected] = []
     consumed: int = 0
@@ -82,6 +84,7 @@ class ShardItem(msgspec.Struct, gc=False):
     shard: int
     origin: str
     watermark: int
+    start: int
     windows: dict[tuple[str, int], OpenWindow] = {}
     candidates: list[Candidate] = []
     late: dict[str, HostLate] = {}

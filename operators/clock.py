@@ -50,6 +50,8 @@ class EventClock:
         self.future = future
         #: No event before this is in time, µs.
         self.watermark = watermark
+        #: The first watermark there was, µs: windows begin here, not at whatever the first batch ends with.
+        self.start = watermark
 
     def place(self, events: Sequence[Event], now: int) -> Placed:
         """Place events in time against the clock ``now`` (µs), and advance the watermark."""
@@ -67,6 +69,8 @@ class EventClock:
                     future[index] = watermark
                 else:
                     watermark = time - lateness
+                    if self.start == UNKNOWN:
+                        self.start = watermark
         self.watermark = watermark
         return Placed(late, future)
 
@@ -93,9 +97,13 @@ class EventClock:
                         future[index] = watermark
                         continue
                 watermark = time - lateness
+                if self.start == UNKNOWN:
+                    self.start = watermark
         self.watermark = watermark
         return Placed(late, future)
 
     def follow(self, now: int) -> None:
         """Advance with the wall clock (µs): the partition was read to its end and is idle."""
         self.watermark = max(self.watermark, now - self.lateness)
+        if self.start == UNKNOWN:
+            self.start = self.watermark

@@ -34,7 +34,7 @@ class Collector:
     def collect(self, judged: Judged) -> Collected:
         """Return what each shard gets of a batch."""
         batch, signals = judged.batch, judged.signals
-        items = [ShardItem(shard, batch.origin, batch.watermark, {}, [], {}) for shard in range(SHARDS)]
+        items = [ShardItem(shard, batch.origin, batch.watermark, batch.start, {}, [], {}) for shard in range(SHARDS)]
         if not batch.consumed and not batch.absent:
             return Collected(batch, items, [], None)
         left_out = self._late(batch, items)

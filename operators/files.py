@@ -156,6 +156,7 @@ class FilePartition(StatefulSourcePartition[Batch, None]):
             self._origin,
             bucket,
             self._clock.watermark,
+            self._clock.start,
             events,
             [],
             consumed=len(events),

@@ -120,6 +120,7 @@ class _Position(msgspec.Struct):
     version: int
     offset: int
     watermark: int
+    start: int
     decoder: bytes
 
 
@@ -144,7 +145,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             saved = msgspec.msgpack.decode(resume, type=_Position)
             if saved.version != self.VERSION:
                 raise ValueError(f"{name}: position of version {saved.version} cannot be read")
-            self._next, self._clock.watermark = saved.offset, saved.watermark
+            self._next, self._clock.watermark, self._clock.start = saved.offset, saved.watermark, saved.start
             decoder.restore(saved.decoder)
         self._pending: list[Any] = []
         self._pending_since = 0.0
@@ -240,6 +241,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             self._name,
             bucket,
             self._clock.watermark,
+            self._clock.start,
             decoded.events,
             decoded.rejected,
             consumed=len(messages),
@@ -261,7 +263,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         while self._next // SPAN < offset // SPAN:
             bucket = self._next // SPAN
             end = (bucket + 1) * SPAN
-            batches.append(Batch(self._name, bucket, self._clock.watermark, absent=end - self._next))
+            batches.append(Batch(self._name, bucket, self._clock.watermark, self._clock.start, absent=end - self._next))
             self._next = end
         return batches
 
@@ -274,7 +276,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._heartbeat = now
         self._sent_watermark = self._clock.watermark
         metrics.WATERMARK_DELAY.labels(**self._labels).set(time.time() - self._clock.watermark / 1e6)
-        return [Batch(self._name, self._next // SPAN, self._clock.watermark)]
+        return [Batch(self._name, max(0, self._next) // SPAN, self._clock.watermark, self._clock.start)]
 
     def _measure(self, offset: int) -> None:
         metrics.WATERMARK_DELAY.labels(**self._labels).set(time.time() - self._clock.watermark / 1e6)
@@ -318,7 +320,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
                 offsets=[TopicPartition(self._topic, self._number, self._saved_offset)], asynchronous=True
             )
         self._saved_offset = self._next
-        position = _Position(self.VERSION, self._next, self._clock.watermark, self._decoder.snapshot())
+        position = _Position(self.VERSION, self._next, self._clock.watermark, self._clock.start, self._decoder.snapshot())
         return msgspec.msgpack.encode(position)
 
     def close(self) -> None:

@@ -37,22 +37,33 @@ class PostgresSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     #: Connection URI or libpq conninfo; none means that no database is configured.
-    dsn: SecretStr | None = Field(None, description="Connection URI or libpq conninfo; unset: no database.")
-    pool_size: int = Field(4, ge=1, le=100, description="Most connections one process holds.")
-    connect_timeout: float = Field(5.0, gt=0, le=120, description="Seconds to wait for a connection.")
-    statement_timeout: float = Field(60.0, gt=0, description="Seconds after which the server ends a statement.")
-    retention_days: int = Field(30, ge=1, description="Days of host windows, alerts and evidence that a prune keeps.")
+    dsn: SecretStr | None = Field(default=None, description="Connection URI or libpq conninfo; unset: no database.")
+    pool_size: int = Field(default=4, ge=1, le=100, description="Most connections one process holds.")
+    connect_timeout: float = Field(default=5.0, gt=0, le=120, description="Seconds to wait for a connection.")
+    statement_timeout: float = Field(default=60.0, gt=0, description="Seconds after which the server ends a statement.")
+    retention_days: int = Field(
+        default=30, ge=1, description="Days of host windows, alerts and evidence that a prune keeps."
+    )
+
+    def required_dsn(self) -> str:
+        """Return the DSN in the clear; raise ``DatabaseError`` if none is configured."""
+        if self.dsn is None or not self.dsn.get_secret_value().strip():
+            raise DatabaseError("no database is configured: set postgres.dsn or WINNOW_POSTGRES__DSN")
+        return self.dsn.get_secret_value()
 
     def conninfo(self, *, read_only: bool = False) -> str:
-        """Return the libpq conninfo with time-outs set; raise ``DatabaseError`` if no or a malformed DSN is set."""
-        if self.dsn is None:
-            raise DatabaseError("no database is configured: set postgres.dsn or WINNOW_POSTGRES__DSN")
+        """Return libpq conninfo with the time-outs set; raise ``DatabaseError`` if no or a malformed DSN is set."""
         return conninfo(
-            self.dsn.get_secret_value(),
+            self.required_dsn(),
             connect_timeout=self.connect_timeout,
             statement_timeout=self.statement_timeout,
             read_only=read_only,
         )
+
+    def reachable(self) -> None:
+        """Open and close one connection; raise ``DatabaseError`` that says why it cannot be had."""
+        with explained(), psycopg.connect(self.conninfo()) as connection:
+            connection.execute("SELECT 1")
 
 
 class DatabaseError(Exception):
@@ -71,7 +82,8 @@ def conninfo(
     except psycopg.Error:
         # libpq's message quotes the part it could not read, which may be the password.
         raise DatabaseError("the database's DSN is no connection URI and no libpq conninfo") from None
-    options = f"-c timezone=UTC -c statement_timeout={int(statement_timeout * 1000)} {given.pop('options', None) or ''}".strip()
+    own = f"-c timezone=UTC -c statement_timeout={int(statement_timeout * 1000)}"
+    options = f"{own} {given.pop('options', None) or ''}".strip()
     if read_only:
         options += " -c default_transaction_read_only=on"
     given.setdefault("connect_timeout", str(max(2, round(connect_timeout))))
@@ -95,9 +107,14 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (psycopg.Error, PoolTimeout) as error:
-        raise DatabaseError(redact(str(error)) or type(error).__name__) from None
+        raise DatabaseError(_told(error)) from None
     except DBAPIError as error:
-        raise DatabaseError(redact(str(error.orig)) or type(error.orig).__name__) from None
+        raise DatabaseError(_told(error.orig or error)) from None
+
+
+def _told(error: BaseException) -> str:
+    # Bounded: Postgres quotes the row that it refuses.
+    return f"Postgres: {redact(str(error))[:500] or type(error).__name__}"
 
 
 def connect(dsn: str, *, read_only: bool = False, autocommit: bool = False) -> psycopg.Connection[Any]:

@@ -159,7 +159,9 @@ def _parse(
             kind = "" if isinstance(error, SigmaError | RecursionError) else f"{type(error).__name__}: "
             problems.append(_problem(path, text, batch[0], kind + _said(error)))
             continue
-        problems.extend(_problem(path, text, batch[0], _said(error)) for error in collection.errors)
+        of_rules = {id(error) for rule in collection.rules for error in rule.errors}
+        whole = [error for error in collection.errors if id(error) not in of_rules]
+        problems.extend(_problem(path, text, batch[0], _said(error)) for error in whole)
         for rule in collection.rules:
             if isinstance(rule, SigmaRule) and rule.errors:
                 reasons = dict.fromkeys(_said(error) for error in rule.errors)
@@ -181,7 +183,7 @@ def _check_structure(text: str) -> None:
                 raise Unsupported(f"YAML is nested deeper than {MAX_YAML_DEPTH}")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        elif isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.style is None:
+        elif isinstance(event, yaml.ScalarEvent) and event.value == "<<" and not event.style:
             merging = True
         if merging and isinstance(event, yaml.AliasEvent):
             raise Unsupported("YAML merge keys (<<) are not accepted")

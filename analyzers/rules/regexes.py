@@ -96,29 +96,33 @@ _EXPONENTIAL = 1_000
 _FEW = 64
 
 
-def _order(tree: list[Any]) -> int:
-    """Return the exponent of the worst case in the length of the text: one for each unbounded repeat in sequence."""
+def _order(tree: list[Any], *, whole: bool = True) -> int:
+    """Return the exponent of the worst case in the length of the text: one for each unbounded repeat in sequence.
+
+    A repeat at the very end of the ``whole`` pattern, or of a look-around, adds none: nothing after it can fail.
+    """
     total = 0
     worst = 0
-    for op, argument in tree:
+    for place, (op, argument) in enumerate(tree):
         if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
             _, high, body = argument
             inner = list(body)
             if _varies(inner) and high > 1:
                 total += _EXPONENTIAL
-            total += (1 if high > _FEW else 0) + _order(inner)
+            last = whole and place == len(tree) - 1
+            total += (1 if high > _FEW and not last else 0) + _order(inner, whole=False)
         elif op is sre.POSSESSIVE_REPEAT:
-            total += 1 + _order(list(argument[2]))
+            total += 1 + _order(list(argument[2]), whole=False)
         elif op is sre.BRANCH:
-            total += max((_order(list(branch)) for branch in argument[1]), default=0)
+            total += max((_order(list(branch), whole=False) for branch in argument[1]), default=0)
         elif op is sre.SUBPATTERN:
-            total += _order(list(argument[3]))
+            total += _order(list(argument[3]), whole=False)
         elif op is sre.ATOMIC_GROUP:
             worst = max(worst, total + _order(list(argument)))
         elif op in (sre.ASSERT, sre.ASSERT_NOT):
             worst = max(worst, total + _order(list(argument[1])))
         elif op is sre.GROUPREF_EXISTS:
-            total += _order(list(argument[1])) + _order(list(argument[2] or []))
+            total += _order(list(argument[1]), whole=False) + _order(list(argument[2] or []), whole=False)
     return max(worst, total)
 
 

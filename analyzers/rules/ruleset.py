@@ -29,6 +29,8 @@ class _Group(msgspec.Struct, frozen=True, eq=False):
     """Rules that one kind of event concerns and that see its fields alike."""
 
     route: Route
+    #: Places of the rules in the whole set, ascending.
+    places: tuple[int, ...]
     rules: tuple[Compiled, ...]
     prefilter: Prefilter
 
@@ -49,7 +51,7 @@ class RuleSet:
         self.version = version
         #: Events that could not be judged because decoding their fields failed; each is logged, up to a limit.
         self.failures = 0
-        self._spellings = Spellings({name.casefold() for rule in self.rules for name in rule.fields})
+        self._spellings = Spellings(name for rule in self.rules for name in rule.fields)
         sources: dict[LogSource, list[int]] = {}
         for place, each in enumerate(compiled):
             sources.setdefault(each.rule.logsource, []).append(place)
@@ -109,6 +111,7 @@ class RuleSet:
     def _judge(self, index: int, fields: Fields, groups: tuple[_Group, ...], found: list[Match]) -> None:
         spellings = self._spellings
         spellings.observe(fields)
+        met: list[tuple[int, Match]] = []
         for group in groups:
             route = group.route
             if route.holds is not None and not route.holds(fields):
@@ -119,7 +122,10 @@ class RuleSet:
                 if each.node.match(view):
                     evidence: Evidence = []
                     each.node.explain(view, evidence)
-                    found.append(Match(index, each.rule, reason(evidence)))
+                    met.append((group.places[place], Match(index, each.rule, reason(evidence))))
+        if len(groups) > 1:
+            met.sort(key=lambda placed: placed[0])
+        found.extend(match for _, match in met)
 
     def _groups(self, kind: Kind) -> tuple[_Group, ...]:
         groups = self._by_kind.get(kind)
@@ -141,7 +147,7 @@ class RuleSet:
             route = next((route for route in found if route.accepts(kind)), None)
             if route is None:
                 continue
-            alike = id(route.aliases) if route.holds is None else id(route)
+            alike = id(route) if route.holds is not None else id(route.aliases) if route.aliases else 0
             plan.setdefault(alike, (route, []))[1].extend(
                 place for place in places if _code_possible(self._compiled[place].clauses, kind.code)
             )
@@ -152,7 +158,7 @@ class RuleSet:
 
     def _group(self, route: Route, places: tuple[int, ...]) -> _Group:
         rules = tuple(self._compiled[place] for place in places)
-        return _Group(route, rules, Prefilter([[c for c in each.clauses if not _is_code(c)] for each in rules]))
+        return _Group(route, places, rules, Prefilter([[c for c in each.clauses if not _is_code(c)] for each in rules]))
 
 
 def _is_code(clause: Clause) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from state.events import Fields
@@ -18,6 +18,9 @@ MAX_SPELLINGS = 50_000
 MAX_VARIANTS = 64
 #: Nesting of lists and objects inside one field's value that is searched.
 MAX_NESTING = 16
+#: Elements of one list, or values of one event, that are searched. Keeps a list of 300,000 elements from stalling the
+#: stream; no log known to us comes near it.
+MAX_VALUES = 4_096
 
 
 def texts(value: object) -> tuple[str, ...]:
@@ -44,7 +47,7 @@ def texts(value: object) -> tuple[str, ...]:
 
 
 def _collect(value: object, found: list[str], depth: int, *, objects: bool) -> None:
-    if depth > MAX_NESTING:
+    if depth > MAX_NESTING or len(found) >= MAX_VALUES:
         return
     if isinstance(value, list | tuple):
         for element in value:
@@ -60,30 +63,36 @@ def _collect(value: object, found: list[str], depth: int, *, objects: bool) -> N
 class Spellings:
     """The spellings of field names met so far, so that a look-up in any case costs a dict access and no scan."""
 
-    __slots__ = ("_known", "_variants", "_wanted")
+    __slots__ = ("_crowded", "_known", "_others", "_wanted")
 
-    def __init__(self, wanted: set[str]) -> None:
-        self._wanted = wanted
+    def __init__(self, wanted: Iterable[str]) -> None:
+        self._wanted: dict[str, list[str]] = {}
+        for name in dict.fromkeys(wanted):
+            self._wanted.setdefault(name.casefold(), []).append(name)
         self._known: dict[str, None] = {}
-        self._variants: dict[str, list[str]] = {}
+        self._others: dict[str, list[str]] = {}
+        self._crowded = False
 
     def observe(self, names: Mapping[str, Any]) -> None:
         """Learn an event's field names; must be called before its fields are looked up."""
         if names.keys() <= self._known.keys():
             return
-        if len(self._known) > MAX_SPELLINGS or any(len(v) > MAX_VARIANTS for v in self._variants.values()):
+        if self._crowded or len(self._known) > MAX_SPELLINGS:
             self._known.clear()
-            self._variants.clear()
+            self._others.clear()
+            self._crowded = False
         for name in names:
             if name not in self._known:
                 self._known[name] = None
-                folded = name.casefold()
-                if folded in self._wanted:
-                    self._variants.setdefault(folded, []).append(name)
+                for wanted in self._wanted.get(name.casefold(), ()):
+                    if wanted != name:
+                        others = self._others.setdefault(wanted, [])
+                        others.append(name)
+                        self._crowded = self._crowded or len(others) > MAX_VARIANTS
 
-    def variants(self, folded: str) -> list[str]:
-        """Return the spellings met of a case-folded name."""
-        return self._variants.get(folded, [])
+    def others(self, name: str) -> list[str] | None:
+        """Return the other spellings met of a name that was wanted."""
+        return self._others.get(name)
 
 
 class View:
@@ -104,9 +113,13 @@ class View:
         fields = self.fields
         if self._aliases and (alias := self._aliases.get(name.casefold())) is not None:
             return alias(fields)
-        if name in fields:
-            return fields[name]
-        spelled = [fields[s] for s in self._spellings.variants(name.casefold()) if s in fields]
+        value = fields.get(name)
+        if value is not None:
+            return value
+        others = self._spellings.others(name)
+        if others is None or name in fields:
+            return None
+        spelled = [fields[other] for other in others if other in fields]
         if not spelled:
             return None
         return spelled[0] if len(spelled) == 1 else spelled
@@ -115,9 +128,7 @@ class View:
         """Return a field's texts; empty if the event has no such field or it is null."""
         found = self._plain.get(name)
         if found is None:
-            value = self.fields.get(name) if not self._aliases else self.value(name)
-            if value is None:
-                value = self.value(name)
+            value = self.value(name)
             found = self._plain[name] = (value,) if type(value) is str else texts(value)
         return found
 

@@ -16,7 +16,7 @@ from flows.traffic.schedule import Traffic
 _FILES = {
     "zeek_json": "zeek.jsonl",
     "suricata": "suricata.jsonl",
-    "winlogbeat7": "winlogbeat.jsonl",
+    "windows_ecs": "winlogbeat.jsonl",
     "windows_nxlog": "nxlog.jsonl",
     "syslog": "syslog.log",
     "json": "application.jsonl",

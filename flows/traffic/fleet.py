@@ -83,7 +83,7 @@ class Fleet:
             name = f"{_PREFIX[role]}-{count[role]:02d}"
             dialect = "syslog"
             if role in WINDOWS_ROLES:
-                dialect = "windows_nxlog" if role == "files" or count[role] % 5 in (0, 4) else "winlogbeat7"
+                dialect = "windows_nxlog" if role == "files" or count[role] % 5 in (0, 4) else "windows_ecs"
             person = _NAMES[count[role] % len(_NAMES)] if role == "workstation" else f"svc.{_PREFIX[role]}"
             made.append(
                 Host(

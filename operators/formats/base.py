@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 #: Longest detail of a rejection, characters.
 MAX_DETAIL = 300
+#: From this rank on, a format takes nearly anything, and is never tried before the others.
+CATCH_ALL = 90
 #: Largest text kept for classification, bytes of UTF-8.
 MAX_TEXT = 16_384
 #: Largest count of bytes that an event may carry; what is more is nonsense and would not fit a database column.
 MAX_COUNT = 2**53
 
 
-class Malformed(Exception):  # noqa: N818 - a value on its way to becoming a Rejected, not an error of ours
+class Malformed(Exception):
     """Say that a message is no event: ``reason`` is one of the stable words of ``state.events.Rejected``."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -38,9 +40,20 @@ class WrongShape(Malformed):
 
 
 class Position:
-    """Where a message stands, and what its stream has taught so far. One instance a stream, reused for every message."""
+    """Where a message stands, and what its stream has taught so far. One instance a stream."""
 
-    __slots__ = ("clocks", "default_host", "header", "hosts", "offset", "origin", "reference", "settings", "zone")
+    __slots__ = (
+        "clocks",
+        "default_host",
+        "header",
+        "hosts",
+        "json_paths",
+        "offset",
+        "origin",
+        "reference",
+        "settings",
+        "zone",
+    )
 
     def __init__(self, origin: str, settings: FormatSettings, hosts: Hosts, zone: ZoneInfo, default_host: str = ""):
         #: ``topic-partition``; in replay ``<file name>-0``.
@@ -57,6 +70,10 @@ class Position:
         self.settings = settings
         self.hosts = hosts
         self.zone = zone
+        #: The generic JSON mapping, each path beside its parts.
+        self.json_paths: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+            name: tuple((path, tuple(path.split("."))) for path in paths) for name, paths in settings.json_mapping
+        }
 
 
 class Format(ABC):
@@ -66,6 +83,8 @@ class Format(ABC):
     name: ClassVar[str]
     #: Tried in ascending order when sniffing; the catch-alls come last.
     rank: ClassVar[int] = 50
+    #: What nearly every message of it bears, for a test without a call while a stream stays with one format; or empty.
+    marker: ClassVar[bytes] = b""
 
     @abstractmethod
     def sniff(self, raw: bytes) -> bool:
@@ -81,6 +100,17 @@ class Format(ABC):
     @abstractmethod
     def fields(self, event: Event) -> Fields:
         """Return all original fields as rules read them (Sigma field taxonomy), decoded from ``event.raw``."""
+
+
+def text_of(raw: bytes) -> str:
+    """Return a text line without its end. Raises Malformed ``not_utf8`` or ``empty``."""
+    try:
+        line = raw.decode().rstrip("\r\n\0 ").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise Malformed("not_utf8", f"byte {error.start}: {error.reason}") from error
+    if not line:
+        raise Malformed("empty", "nothing in it")
+    return line
 
 
 def bounded(text: str) -> str:

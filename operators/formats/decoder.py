@@ -10,7 +10,7 @@ import msgspec
 from state.events import Event, Rejected
 
 from . import FORMATS
-from .base import MAX_DETAIL, Format, Malformed, Position, WrongShape
+from .base import CATCH_ALL, MAX_DETAIL, Format, Malformed, Position, WrongShape
 from .hosts import Hosts
 from .settings import FormatSettings
 from .tolerant import too_deep
@@ -51,7 +51,9 @@ class Decoder:
         self._formats: tuple[Format, ...] = tuple(FORMATS.values()) if format == "auto" else (FORMATS[format],)
         self._fixed = format != "auto"
         #: The format to try first: the last that decoded a message, unless it is a catch-all.
-        self._last: Format | None = self._formats[0] if self._fixed else None
+        self._last: Format | None = None
+        self._marker = b""
+        self._tried = ""
 
     def decode_batch(self, raws: Sequence[bytes], offsets: Sequence[int], reference: int) -> Decoded:
         """Return what the messages became. ``reference``: broker time of the batch, in replay the file's mtime, µs."""
@@ -61,25 +63,28 @@ class Decoder:
         events: list[Event] = []
         rejected: list[Rejected] = []
         skipped: list[int] = []
+        last, marker = self._last, self._marker
         for raw, offset in zip(raws, offsets, strict=True):
             at.offset = offset
-            last = self._last
+            self._tried = ""
             try:
                 if len(raw) > largest:
                     raise Malformed("too_large", f"{len(raw)} bytes, the limit is {largest}")
                 if not raw.isascii():
                     _check_utf8(raw)
-                if too_deep(raw, deepest):
+                # Most objects hold no other: two searches tell, where counting would take several times as long.
+                if (b"[" in raw or raw.find(b"{", 1) > 0) and too_deep(raw, deepest):
                     raise Malformed("too_deep", f"nested deeper than {deepest}")
-                if last is not None and (self._fixed or last.sniff(raw)):
+                if last is not None and (marker in raw if marker else last.sniff(raw)):
+                    self._tried = last.name
                     try:
                         event = last.decode(raw, at)
                     except WrongShape:
-                        if self._fixed:
-                            raise
                         event = self._sniff(raw)
+                        last, marker = self._last, self._marker
                 else:
                     event = self._sniff(raw)
+                    last, marker = self._last, self._marker
                 if event is None:
                     skipped.append(offset)
                 else:
@@ -105,31 +110,37 @@ class Decoder:
             raise ValueError(f"decoder snapshot of version {saved.version}, this is version {SNAPSHOT}")
         self._at.header = saved.header
         self._at.clocks = saved.clocks
-        if not self._fixed:
-            self._last = FORMATS.get(saved.last)
+        self._remember(FORMATS.get(saved.last) if not self._fixed or saved.last == self._formats[0].name else None)
 
     def _sniff(self, raw: bytes) -> Event | None:
-        """Decode by the first format that takes the message for its own."""
+        """Decode by the first format that takes the message for its own; a format that was named need not be asked."""
+        self._tried = ""
         if not raw or raw.isspace():
             raise Malformed("empty", "nothing in it")
         wrong: WrongShape | None = None
         for format in self._formats:
-            if not format.sniff(raw):
+            if not (self._fixed or format.sniff(raw)):
                 continue
+            self._tried = format.name
             try:
                 event = format.decode(raw, self._at)
             except WrongShape as error:
                 wrong = error
                 continue
-            if format.rank < 90:
-                self._last = format
+            if format.rank < CATCH_ALL:
+                self._remember(format)
             return event
+        if not self._fixed:
+            self._tried = ""
         raise wrong or WrongShape("no format takes it for its own")
 
+    def _remember(self, format: Format | None) -> None:
+        self._last = format
+        self._marker = format.marker if format is not None else b""
+
     def _reject(self, raw: bytes, reason: str, detail: str) -> Rejected:
-        name = self._last.name if self._last is not None else ""
         line = " ".join(detail.split())[:MAX_DETAIL]
-        return Rejected(self._at.origin, self._at.offset, reason, line, raw, name)
+        return Rejected(self._at.origin, self._at.offset, reason, line, raw, self._tried)
 
 
 def _check_utf8(raw: bytes) -> None:

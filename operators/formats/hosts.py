@@ -40,7 +40,8 @@ class Hosts:
         self._suffixes = tuple(sorted(suffixes, key=lambda s: (-len(s), s)))
         self._home = settings.home_networks
         self._names: dict[str, str] = {}
-        self._addresses: dict[str, Address] = {}
+        #: Addresses met so far, for hot paths that look here before they call ``address``.
+        self.addresses: dict[str, Address] = {}
 
     def name(self, text: str) -> str:
         """Return the canonical name: lower case, no trailing dot, suffix stripped, aliases followed.
@@ -66,13 +67,13 @@ class Hosts:
         >>> Hosts(FormatSettings()).address("::ffff:10.0.0.1").ip
         '10.0.0.1'
         """
-        known = self._addresses.get(text)
+        known = self.addresses.get(text)
         if known is not None:
             return known
         address = self._parse(text)
-        if len(self._addresses) >= CACHE:
-            self._addresses.clear()
-        self._addresses[text] = address
+        if len(self.addresses) >= CACHE:
+            self.addresses.clear()
+        self.addresses[text] = address
         return address
 
     def _resolve(self, text: str) -> str:

@@ -14,9 +14,7 @@ _kinds: dict[tuple[str, str, str, str, str, int], Kind] = {}
 _slugs: dict[str, str] = {}
 
 
-def kind(
-    source: str, category: str, action: str, outcome: str = "unknown", channel: str = "", code: int = 0
-) -> Kind:
+def kind(source: str, category: str, action: str, outcome: str = "unknown", channel: str = "", code: int = 0) -> Kind:
     """Return the one instance of this kind."""
     key = (source, category, action, outcome, channel, code)
     found = _kinds.get(key)

@@ -29,8 +29,18 @@ class JsonMapping(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     time: tuple[str, ...] = Field(
-        default=("@timestamp", "timestamp", "time", "ts", "event_time", "eventTime", "event.created", "datetime", "date"),
-        description="Event time: ISO 8601, or a number of seconds, milliseconds, microseconds or nanoseconds since 1970.",
+        default=(
+            "@timestamp",
+            "timestamp",
+            "time",
+            "ts",
+            "event_time",
+            "eventTime",
+            "event.created",
+            "datetime",
+            "date",
+        ),
+        description="Event time: ISO 8601, or a number of seconds, milliseconds, micro- or nanoseconds since 1970.",
     )
     host: tuple[str, ...] = Field(
         default=(
@@ -134,6 +144,6 @@ class FormatSettings(BaseModel):
     def _known_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise ValueError(f"no such time zone: {value!r}") from error
         return value

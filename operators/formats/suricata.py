@@ -97,6 +97,7 @@ class Suricata(Format):
 
     name: ClassVar[str] = "suricata"
     rank: ClassVar[int] = 12
+    marker: ClassVar[bytes] = b'"event_type"'
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(Eve)

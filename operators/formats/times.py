@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from .base import Malformed
 
@@ -14,7 +14,26 @@ DAY = 86_400_000_000
 #: Seconds that each cache holds before it starts afresh.
 CACHE = 65_536
 
-MONTHS = {m: i for i, m in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+MONTHS = {
+    m: i
+    for i, m in enumerate(
+        [
+            "jan",
+            "feb",
+            "mar",
+            "apr",
+            "may",
+            "jun",
+            "jul",
+            "aug",
+            "sep",
+            "oct",
+            "nov",
+            "dec",
+        ],
+        1,
+    )
+}
 
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)?\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?", re.ASCII
@@ -71,8 +90,8 @@ def from_number(value: float) -> int:
     >>> from_number(1521911720.865716), from_number(1521911720865)
     (1521911720865716, 1521911720865000)
     """
-    if 946_684_800 <= value < 4_102_444_800:
-        return round(value * 1_000_000)
+    if 946_684_800.0 <= value < 4_102_444_800.0:
+        return int(value * 1_000_000 + 0.5)
     for scale in (1_000, 1, 0.001):
         if EARLIEST <= value * scale < LATEST:
             return round(value * scale)
@@ -122,8 +141,11 @@ def _micros(fraction: str) -> int:
 def _offset(mark: str) -> tzinfo:
     if mark in ("Z", "z", "UTC"):
         return UTC
-    zone = datetime.strptime(mark if len(mark) > 3 else mark + "00", "%z").tzinfo
-    return zone if zone is not None else UTC
+    hours, minutes = int(mark[1:3]), int(mark[-2:]) if len(mark) > 3 else 0
+    if hours > 18 or minutes > 59:
+        raise Malformed("bad_time", f"no zone: {mark}")
+    distance = timedelta(hours=hours, minutes=minutes)
+    return timezone(-distance if mark[0] == "-" else distance)
 
 
 def _moment(text: str, year: int, month: int, day: int, hour: int, minute: int, second: int, zone: tzinfo) -> int:

@@ -64,7 +64,7 @@ def coerce(cls: type[S], data: dict[str, Any]) -> S:
                 raise WrongShape(f"no {key}")
             continue
         value = data[key]
-        fit = _fit(value, hints)
+        fit = _fit(value, hints, essential)
         if fit is not _UNFIT:
             values[name] = fit
         elif essential or required:
@@ -73,11 +73,11 @@ def coerce(cls: type[S], data: dict[str, Any]) -> S:
 
 
 def too_deep(raw: bytes, limit: int) -> bool:
-    """Return whether the message's brackets, outside strings, nest deeper than ``limit``.
+    """Return whether the message is a JSON object whose brackets, outside strings, nest deeper than ``limit``.
 
     Cheap where there are at most ``limit`` brackets at all, that is for nearly every message.
     """
-    if raw.count(b"{") + raw.count(b"[") <= limit:
+    if raw.count(b"{") + raw.count(b"[") <= limit or raw.lstrip()[:1] not in (b"{", b""):
         return False
     depth = 0
     for match in _PARTS.finditer(raw):
@@ -111,7 +111,7 @@ _UNFIT: Any = object()
 
 @lru_cache(maxsize=256)
 def _plan(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, bool, bool, tuple[Any, ...]], ...]:
-    essential = getattr(cls, "essential", frozenset())
+    essential: frozenset[str] = getattr(cls, "essential", frozenset())
     hints = get_type_hints(cls)
     return tuple(
         (f.name, f.encode_name, f.required, f.encode_name in essential, _alternatives(hints[f.name]))
@@ -125,8 +125,8 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
     return (hint,)
 
 
-def _fit(value: Any, hints: tuple[Any, ...]) -> Any:
-    """Return the value as one of the types, coerced if need be; _UNFIT if it cannot be."""
+def _fit(value: Any, hints: tuple[Any, ...], strict: bool = False) -> Any:
+    """Return the value as one of the types, coerced if need be; _UNFIT if it cannot be. Strict: no number as text."""
     kind = type(value)
     for hint in hints:
         if hint is Any or kind is hint or (hint is type(None) and value is None):
@@ -141,7 +141,7 @@ def _fit(value: Any, hints: tuple[Any, ...]) -> Any:
             return coerce(hint, value)
     if float in hints and kind is int:
         return float(value)
-    if str in hints and kind in (int, float):
+    if str in hints and kind in (int, float) and not strict:
         return str(value)
     if int in hints and kind is float and value.is_integer():
         return int(value)
@@ -151,4 +151,6 @@ def _fit(value: Any, hints: tuple[Any, ...]) -> Any:
 
 
 def _type_name(value: Any) -> str:
-    return {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")
+    return {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}.get(
+        type(value), "number"
+    )

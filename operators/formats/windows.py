@@ -120,10 +120,9 @@ def _by_status(found: Kind, status: str | int) -> Kind:
     good = status in ("0x0", "0x00000000", 0, "0")
     if status == "":
         return found
-    if found.action.startswith("logon"):
+    action = found.action
+    if action.startswith("logon"):
         action = "logon-succeeded" if good else "logon-failed"
-    else:
-        action = found.action
     outcome = "success" if good else "failure"
     return kind(source_type(found.channel), found.category, action, outcome, found.channel, found.code)
 

@@ -117,6 +117,7 @@ class WindowsEcs(Format):
 
     name: ClassVar[str] = "windows_ecs"
     rank: ClassVar[int] = 22
+    marker: ClassVar[bytes] = b'"winlog"'
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(Ecs)

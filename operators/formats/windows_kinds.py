@@ -39,7 +39,7 @@ DEFAULTS: dict[str, str] = {
     "windows.dns-server": "network",
     "windows.wmi": "process",
     "windows.taskscheduler": "configuration",
-    "windows.windefend": "malware",
+    "windows.windefend": "host",
     "windows.firewall": "configuration",
     "windows.bits-client": "network",
     "windows.terminalservices": "session",

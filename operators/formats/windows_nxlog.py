@@ -38,13 +38,15 @@ class WindowsNxLog(Format):
 
     name: ClassVar[str] = "windows_nxlog"
     rank: ClassVar[int] = 20
+    marker: ClassVar[bytes] = b'"EventID"'
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(NxLog)
 
     def sniff(self, raw: bytes) -> bool:
-        """Return whether unescaped ``EventID`` and ``Channel`` stand in the line."""
-        return b'"EventID"' in raw and b'"Channel"' in raw
+        """Return whether unescaped ``EventID``, ``Channel`` and a key of NXLog's own stand in the line."""
+        header = b'"Hostname"' in raw or b'"EventReceivedTime"' in raw
+        return header and b'"EventID"' in raw and b'"Channel"' in raw
 
     def decode(self, raw: bytes, at: Position) -> Event:
         """Return the event."""

@@ -41,6 +41,7 @@ class WindowsWinlogbeat6(Format):
 
     name: ClassVar[str] = "windows_winlogbeat6"
     rank: ClassVar[int] = 21
+    marker: ClassVar[bytes] = b'"log_name"'
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(Winlogbeat6)
@@ -60,7 +61,9 @@ class WindowsWinlogbeat6(Format):
         data = record.event_data or record.user_data or windows.EventData()
         user = record.user.name if record.user is not None else ""
         time = from_iso(record.timestamp, at.zone)
-        return windows.to_event(raw, at, self.name, time, at.hosts.name(host), record.log_name, record.event_id, data, user)
+        return windows.to_event(
+            raw, at, self.name, time, at.hosts.name(host), record.log_name, record.event_id, data, user
+        )
 
     def fields(self, event: Event) -> Fields:
         """Return event data under their own names, the header under Sigma's, the rest dotted."""

@@ -5,13 +5,13 @@ Field names: https://docs.zeek.org/en/master/script-reference/log-files.html
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Union, cast
 
 import msgspec
 
 from state.events import Event, Kind
 
-from .base import Malformed, Position, bounded, count, port
+from .base import MAX_COUNT, Malformed, Position, bounded, count, port
 from .hosts import NOWHERE
 from .kinds import kind, slug
 from .times import from_number, from_stamp
@@ -81,7 +81,7 @@ _HTTP = {
     "success": kind("zeek.http", "web", "http-request", "success"),
     "failure": kind("zeek.http", "web", "http-request", "failure"),
 }
-_CONN_STATES: dict[str, Kind] = {"": _CONN[""], "OTH": _CONN[""], **{s: _CONN["failure"] for s in REFUSED}}
+_CONN_STATES: dict[str, Kind] = {"": _CONN[""], "OTH": _CONN[""], **dict.fromkeys(REFUSED, _CONN["failure"])}
 
 
 class Ids(msgspec.Struct, gc=False):
@@ -177,8 +177,9 @@ class Other(Record, tag="", gc=False):
     dst: str = ""
 
 
-Records = Conn | Dns | Http | Files | Notice | Ssh | Kerberos | Ntlm
+#: The record of every known log by its path; the rarer ones differ from Other in nothing but the tag.
 BY_PATH: dict[str, type[Record]] = {
+    **{path: cast("type[Record]", msgspec.defstruct(path, [], bases=(Other,), tag=path, gc=False)) for path in PATHS},
     "conn": Conn,
     "dns": Dns,
     "http": Http,
@@ -188,6 +189,9 @@ BY_PATH: dict[str, type[Record]] = {
     "kerberos": Kerberos,
     "ntlm": Ntlm,
 }
+#: All of them as one type, told apart by ``_path``.
+Records: Any = Union[tuple(BY_PATH.values())]  # noqa: UP007 - made of a dict's values
+_KINDS = {path: kind("zeek." + path, *words) for path, words in PATHS.items()}
 
 
 def to_event(record: Record, raw: bytes, at: Position, name: str, path: str = "", header: str = "") -> Event:
@@ -196,8 +200,9 @@ def to_event(record: Record, raw: bytes, at: Position, name: str, path: str = ""
     time = from_number(ts) if type(ts) is float else from_stamp(ts, at.zone)
     ids: Record | Ids = record if record.id is None else record.id
     hosts = at.hosts
-    source = hosts.address(ids.orig_h) if ids.orig_h else NOWHERE
-    target = hosts.address(ids.resp_h) if ids.resp_h else NOWHERE
+    known = hosts.addresses
+    source = known.get(ids.orig_h) or (hosts.address(ids.orig_h) if ids.orig_h else NOWHERE)
+    target = known.get(ids.resp_h) or (hosts.address(ids.resp_h) if ids.resp_h else NOWHERE)
     source_port, target_port = ids.orig_p, ids.resp_p
     user = text = text_kind = ""
     sent = received = 0
@@ -209,7 +214,9 @@ def to_event(record: Record, raw: bytes, at: Position, name: str, path: str = ""
     if cls is Conn:
         assert isinstance(record, Conn)
         found = _CONN_STATES.get(record.conn_state, _CONN["success"])
-        sent, received = count(record.orig_bytes), count(record.resp_bytes)
+        sent, received = record.orig_bytes or 0, record.resp_bytes or 0
+        if not (0 <= sent < MAX_COUNT and 0 <= received < MAX_COUNT):
+            sent, received = count(sent), count(received)
         local_orig, local_resp = record.local_orig, record.local_resp
     elif cls is Dns:
         assert isinstance(record, Dns)
@@ -279,9 +286,11 @@ def _rarer(record: Record, path: str, at: Position, source: Any, target: Any) ->
         user = record.username
     else:
         assert isinstance(record, Other)
-        path = slug(path, also="_")
-        category, action = PATHS.get(path, ("network", path.replace("_", "-")))
-        found = kind("zeek." + path, category, action)
+        known = _KINDS.get(str(type(record).__struct_config__.tag))
+        if known is None:
+            path = slug(path, also="_")
+            known = kind("zeek." + path, "network", path.replace("_", "-"))
+        found = known
         user = record.user
         if not source.ip:
             source = hosts.address(record.client_addr or record.src)

@@ -42,19 +42,18 @@ class ZeekTsv(Format):
     def sniff(self, raw: bytes) -> bool:
         """Return whether the line is one of a Zeek header, or begins with an epoch time and a tab."""
         if raw[:1] == b"#":
-            return raw.startswith((b"#separator ", b"#fields", b"#path", b"#types", b"#close", b"#open", b"#set_sep"))\
-                or raw.startswith((b"#empty_field", b"#unset_field"))
+            return raw.startswith(
+                (b"#separator ", b"#fields", b"#path", b"#types", b"#close", b"#open", b"#set_sep")
+            ) or raw.startswith((b"#empty_field", b"#unset_field"))
         head, tab, _ = raw[:32].partition(b"\t")
         return bool(tab) and head.replace(b".", b"", 1).isdigit()
 
     def decode(self, raw: bytes, at: Position) -> Event | None:
         """Return the event, or None for a header line, which it takes in."""
-        line = raw.decode().rstrip("\r\n")
+        line = _line(raw)
         if line[:1] == "#":
             at.header = _take_in(line, at.header)
             return None
-        if not line:
-            raise Malformed("empty", "nothing in it")
         header = at.header
         if not header or header[0] == "\n":
             raise Malformed("missing_header", "no #fields line before it")
@@ -76,13 +75,24 @@ class ZeekTsv(Format):
         """Return the columns by name, typed as the header says; unset ones are left out."""
         layout = _layout(event.header)
         head = layout.head
-        values = event.raw.decode().rstrip("\r\n").split(head.separator)
+        values = _line(event.raw).split(head.separator)
         types = head.types + [""] * (len(values) - len(head.types))
         fields: Fields = {"_path": head.path}
         for name, kind, value in zip(layout.columns, types, values, strict=False):
             if value != head.unset:
                 fields[name] = _typed(value, kind, head)
         return fields
+
+
+def _line(raw: bytes) -> str:
+    """Return the line without its end only: trailing tabs and blanks are values."""
+    try:
+        line = raw.decode().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise Malformed("not_utf8", f"byte {error.start}: {error.reason}") from error
+    if not line:
+        raise Malformed("empty", "nothing in it")
+    return line
 
 
 class Layout:

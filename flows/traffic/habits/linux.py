@@ -49,9 +49,9 @@ def mistyped_password(tape: Tape, fleet: Fleet, host: Host, time: int) -> None:
 
 
 def stranger(tape: Tape, fleet: Fleet, host: Host, time: int) -> None:
-    """Fail as the internet's background noise does on any open SSH port: a name or two, then gone."""
+    """Fail as the internet's background noise does on any open SSH port: a try or two, then gone."""
     ip, user = f"192.0.2.{tape.integer(10, 250)}", tape.pick(GUESSED_USERS)
-    for _ in range(tape.integer(1, 3)):
+    for _ in range(2 if tape.chance(0.2) else 1):
         attempt = flow(tape, fleet, time, ip, host, 22)
         syslog.invalid_user(tape, time, host, user, ip, attempt.client_port)
         syslog.failed_password(tape, time + SECOND, host, user, ip, attempt.client_port, known=False)

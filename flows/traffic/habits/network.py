@@ -9,6 +9,8 @@ from flows.traffic.lines.flow import flow
 from flows.traffic.message import Tape
 from flows.traffic.words import AGENTS, MISSING_PAGES, PAGES, SITES, UPDATE_SITES
 
+#: Networks of those who visit our web servers: few enough that a busy minute is no sweep.
+_VISITORS = ("203.0.113", "198.51.100", "192.0.2")
 _BROWSER = "C:\\Program Files\\Mozilla Firefox\\firefox.exe"
 
 
@@ -55,7 +57,7 @@ def directory(tape: Tape, fleet: Fleet, host: Host, time: int) -> None:
 
 def page(tape: Tape, fleet: Fleet, host: Host, time: int) -> None:
     """Answer a visitor of one of our web servers: access log, Zeek, sometimes Suricata."""
-    visitor = f"{tape.pick(('203.0.113', '198.51.100', '192.0.2'))}.{tape.integer(10, 250)}"
+    visitor = f"{tape.pick(_VISITORS)}.{tape.integer(100, 130)}"
     agent = tape.pick(AGENTS)
     if tape.chance(0.02):
         uri, status, size = tape.pick(MISSING_PAGES), 404, 274
@@ -79,9 +81,9 @@ def from_database(tape: Tape, fleet: Fleet, host: Host, time: int) -> None:
 
 
 def backup(tape: Tape, fleet: Fleet, host: Host, time: int) -> None:
-    """Send one chunk of the nightly backup, 3 to 9 MB, to the backup server."""
+    """Send one chunk of the nightly backup, 1 to 4 MB, to the backup server."""
     seen = flow(tape, fleet, time, host, BACKUP_IP, 873)
-    sent, seconds = int(3e6 + 6e6 * tape.random()), 5 + 10 * tape.random()
+    sent, seconds = int(1e6 + 3e6 * tape.random()), 5 + 10 * tape.random()
     zeek.conn(tape, seen, "", seconds, sent, sent // 60)
     suricata.flow_end(tape, seen, "failed", seconds, sent, sent // 60)
 

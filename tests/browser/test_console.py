@@ -1,0 +1,149 @@
+"""The console as its users meet it: in a real browser, over a real database."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+
+from dashboards.server import ConsoleServer
+from state.alerts import Alert, Evidence, Level
+from state.embedded import EmbeddedPostgres
+from state.postgres import PostgresSettings, connect, migrate
+from state.store import Store
+from tests.browser import sample
+from tests.browser.chromium import BINARY, Chromium
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not BINARY.exists(), reason=f"NO BROWSER: {BINARY} is missing; apt-get install chromium"),
+]
+
+#: Where the first alert of the list can be clicked, in pixels from the corner of the list's canvas.
+FIRST_ROW = (15, 27 * 1.5)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
+    with Chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def dsn(postgres_dsn: str) -> str:
+    migrate(postgres_dsn)
+    return postgres_dsn
+
+
+@pytest.fixture
+def store(dsn: str) -> Iterator[Store]:
+    with Store(PostgresSettings(dsn=SecretStr(dsn))) as opened:
+        yield opened
+
+
+def click_alert(browser: Chromium, row: int = 0) -> None:
+    left, top = browser.evaluate(
+        "(() => { const r = document.querySelector('.st-key-panel-alerts canvas').getBoundingClientRect();"
+        " return [r.left, r.top] })()"
+    )
+    browser.click(left + FIRST_ROW[0], top + FIRST_ROW[1] + 27 * row)
+
+
+def test_what_arrives_what_was_alerted_and_why_are_on_the_page(
+    browser: Chromium, dsn: str, store: Store, tmp_path: Path
+) -> None:
+    assert sample.fill(store) == 30
+    with ConsoleServer(dsn) as console:
+        browser.open(console.url)
+        for text in ("3.20 M", "windows.sysmon", "printer-3", "Encoded PowerShell Command Line", "T1059.001"):
+            browser.see(text)
+        shown = browser.text()
+        assert "Critical alerts\n\n3" in shown
+        assert "Hosts\n\n12" in shown
+        assert "Raised by" not in shown
+        click_alert(browser, row=1)
+        for text in ("CRITICAL", "Raised by", "winnow.telemetry-", '"ParentImage": "C:\\\\Program Files'):
+            browser.see(text)
+        # A new alert comes within seconds, and the open one stays open.
+        store.write_alerts([an_alert("a-new", name="Fresh from the flow")])
+        browser.see("1 newer, show them")
+        assert "CRITICAL" in browser.text()
+        picture = Path(os.environ.get("WINNOW_SCREENSHOT") or tmp_path / "console.png")
+        browser.screenshot(picture)
+        assert picture.stat().st_size > 50_000
+
+
+def an_alert(id_: str, **changes: object) -> Alert:
+    now = sample.time.time_ns() // 1_000
+    fields = {
+        "id": id_, "kind": "rule", "rule": "r1", "name": "A rule", "level": Level.high, "entity": "web-1",
+        "window_start": now, "first_seen": now, "last_seen": now, "count": 1, "reason": "because",
+    }  # fmt: skip
+    return Alert(**{**fields, **changes})
+
+
+def test_nothing_in_an_event_becomes_markup_or_runs(browser: Chromium, dsn: str, store: Store) -> None:
+    attack = '<img src=x onerror="window.pwned=1"> **bold** [x](javascript:window.pwned=1) $x^2$ :red[r] \u202e'
+    store.write_alerts(
+        [an_alert("a-1", name=attack, rule=attack, reason=attack, entity=attack, evidence=(attack,), tactics=(attack,))]
+    )
+    raw = json.dumps({attack: attack, "script": "</code></pre><script>window.pwned=1</script>"}).encode()
+    store.write_evidence([Evidence(attack, "a-1", attack, sample.time.time_ns() // 1_000, raw)])
+    with ConsoleServer(dsn) as console:
+        browser.open(console.url)
+        browser.see("**bold**")
+        click_alert(browser)
+        browser.see("<script>window.pwned=1</script>")
+        inside = "document.querySelector('.st-key-panel-why')"
+        assert browser.evaluate("window.pwned") is None
+        assert browser.evaluate(f"{inside}.querySelectorAll('img, strong, a, script, .katex').length") == 0
+        assert "**bold** [x](javascript:window.pwned=1) $x^2$ :red[r] \\u202e" in browser.text()
+
+
+def test_an_empty_database_says_that_it_waits_and_fills_by_itself(browser: Chromium, dsn: str, store: Store) -> None:
+    with ConsoleServer(dsn) as console:
+        browser.open(console.url)
+        browser.see("No event has been read.")
+        sample.fill(store, repeats=1)
+        browser.see("Encoded PowerShell Command Line")
+
+
+def test_a_database_that_goes_away_is_said_so_and_the_page_recovers(
+    browser: Chromium, postgres: EmbeddedPostgres, dsn: str, store: Store
+) -> None:
+    sample.fill(store, repeats=1)
+    store.close()
+    with ConsoleServer(dsn) as console, connect(postgres.dsn, autocommit=True) as admin, connect(dsn) as own:
+        [name] = own.execute("SELECT current_database()").fetchone() or []
+        own.close()
+        browser.open(console.url)
+        browser.see("printer-3")
+        admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        browser.see("The database cannot be read.")
+        browser.miss("printer-3")
+        admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
+        browser.see("printer-3")
+        browser.miss("The database cannot be read.")
+
+
+def test_the_page_is_served_on_loopback_and_is_gone_with_its_server(dsn: str) -> None:
+    with ConsoleServer(dsn) as console:
+        port = int(console.url.rsplit(":", 1)[1])
+        [listener] = [c for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port == port]
+        assert listener.laddr.ip == "127.0.0.1"
+        argv = " ".join(psutil.Process(listener.pid).cmdline())
+        assert dsn not in argv
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(console.url, timeout=2)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
