@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from dashboards import panels, queries
 from dashboards.rate import RateMeter
-from dashboards.records import AlertDetail, AlertFilter, AlertRow, MetricPoint, Minute, Totals
+from dashboards.records import AlertDetail, AlertFilter, AlertRow, MetricPoint, Minute, Partition, Source, Totals
 from dashboards.settings import DSN_VARIABLE
 from dashboards.theme import STYLE
 from state.alerts import Level
@@ -22,6 +22,8 @@ from state.postgres import DatabaseError, PostgresSettings, pool
 
 #: Seconds between two readings.
 REFRESH = 2.0
+#: Seconds for which the charts, which cost more to read and change once a minute, are kept.
+SLOW_REFRESH = 8.0
 #: Alerts that the list shows.
 LISTED = 100
 #: Rows of the list that are in sight while an alert is open below it, and while none is.
@@ -48,6 +50,12 @@ def meter() -> RateMeter:
     return RateMeter()
 
 
+@streamlit.cache_data(ttl=SLOW_REFRESH, max_entries=1, show_spinner=False)
+def arriving(_connection: queries.Connection) -> tuple[list[Minute], list[Source], list[Partition]]:
+    """Return what is arriving; read for all open pages together, since it goes through an hour of windows."""
+    return queries.minutes(_connection), queries.sources(_connection), queries.partitions(_connection)
+
+
 @streamlit.fragment(run_every=REFRESH)
 def page() -> None:
     """Show everything as of one moment."""
@@ -57,9 +65,7 @@ def page() -> None:
             totals = queries.totals(connection)
             fresh = queries.freshness(connection)
             levels = queries.levels(connection)
-            minutes = queries.minutes(connection)
-            sources = queries.sources(connection)
-            partitions = queries.partitions(connection)
+            minutes, sources, partitions = arriving(connection)
             hosts = queries.hosts(connection)
             wanted = AlertFilter(level=LEVELS[state.get("level") or "All"], text=state.get("text") or "")
             newest = queries.alerts(connection, wanted, limit=LISTED).alerts
@@ -124,9 +130,12 @@ def _rate(totals: Totals, minutes: list[Minute]) -> float | None:
 def _alerts(listed: list[AlertRow], *, unseen: int) -> None:
     state = streamlit.session_state
     with streamlit.container(key="panel-alerts"):
-        heading, levels, text = streamlit.columns([2, 3, 3], vertical_alignment="center")
+        heading, newer, levels, text = streamlit.columns([3, 3, 5, 5], vertical_alignment="center")
         with heading:
             panels.title("alerts", "Alerts, newest first")
+        with newer:
+            if unseen and state.get("pinned"):
+                streamlit.button(f"{unseen} newer, show them", key="newer", on_click=_unpin, type="tertiary")
         with levels:
             streamlit.segmented_control(
                 "Level", list(LEVELS), default="All", key="level", label_visibility="collapsed", on_change=_unpin
@@ -138,8 +147,6 @@ def _alerts(listed: list[AlertRow], *, unseen: int) -> None:
         if not listed:
             streamlit.text("No alert matches." if state.get("text") or state.get("level") != "All" else "No alerts.")
             return
-        if unseen and state.get("pinned"):
-            streamlit.button(f"{unseen} newer, show them", key="newer", on_click=_unpin, type="tertiary")
         state["shown"] = [alert.id for alert in listed]
         streamlit.dataframe(
             panels.alert_frame(listed),

@@ -95,7 +95,7 @@ def redact(text: str) -> str:
     """Return ``text`` in one line with passwords of URIs and conninfo replaced.
 
     >>> redact("postgresql://winnow:secret@db/winnow password='a b' host=db")
-    "postgresql://winnow:***@db/winnow password=*** host=db"
+    'postgresql://winnow:***@db/winnow password=*** host=db'
     """
     hidden = _PASSWORD.sub(lambda m: f"{m[1]}***@" if m[1] else f"{m[2]}***", text)
     return " ".join(hidden.split())
@@ -146,16 +146,25 @@ def migrate(dsn: str) -> list[str]:
     once, and a revision that fails leaves nothing behind. Raise ``DatabaseError``.
     """
     with explained(), schema_connection(dsn) as connection:
-        config = alembic_config(connection)
-        script = ScriptDirectory.from_config(config)
-        before = MigrationContext.configure(connection).get_current_revision()
-        known = {revision.revision for revision in script.walk_revisions()}
-        if before is not None and before not in known:
-            raise DatabaseError(f"the database is at revision {before}, which this version of Winnow does not know")
-        pending = [f"{r.revision} {r.doc}" for r in script.iterate_revisions("head", before or "base")]
-        if pending:
-            command.upgrade(config, "head")
-    return pending[::-1]
+        missing = _missing(connection)
+        if missing:
+            command.upgrade(alembic_config(connection), "head")
+    return missing
+
+
+def pending(dsn: str) -> list[str]:
+    """Return what ``migrate`` would apply, oldest first. Raise ``DatabaseError``."""
+    with explained(), schema_connection(dsn) as connection:
+        return _missing(connection)
+
+
+def _missing(connection: Connection) -> list[str]:
+    script = ScriptDirectory.from_config(alembic_config(connection))
+    before = MigrationContext.configure(connection).get_current_revision()
+    known = {revision.revision for revision in script.walk_revisions()}
+    if before is not None and before not in known:
+        raise DatabaseError(f"the database is at revision {before}, which this version of Winnow does not know")
+    return [f"{r.revision} {r.doc}" for r in script.iterate_revisions("head", before or "base")][::-1]
 
 
 @contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, cast
 
-import msgspec
-
 from state.events import Event, Fields, Kind
 
 from . import tolerant
@@ -146,7 +144,7 @@ class GenericJson(Format):
 
     def fields(self, event: Event) -> Fields:
         """Return nested objects as dotted keys; lists stay lists."""
-        return tolerant.flatten(cast("dict[str, Any]", msgspec.json.decode(event.raw)))
+        return tolerant.flatten(cast("dict[str, Any]", tolerant.whole(event.raw)))
 
 
 def _get(data: dict[str, Any], paths: tuple[tuple[str, tuple[str, ...]], ...]) -> Any:

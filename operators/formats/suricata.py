@@ -152,7 +152,7 @@ class Suricata(Format):
 
     def fields(self, event: Event) -> Fields:
         """Return nested objects as dotted keys (``alert.signature``); lists stay lists."""
-        return tolerant.flatten(cast("dict[str, Any]", msgspec.json.decode(event.raw)))
+        return tolerant.flatten(cast("dict[str, Any]", tolerant.whole(event.raw)))
 
 
 def _kind(record: Eve) -> Kind:

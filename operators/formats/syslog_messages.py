@@ -147,8 +147,13 @@ SSHD: tuple[tuple[str, Build], ...] = (
         _event("authentication", "logon-attempts-exceeded", "failure"),
     ),
     (
-        rf"(?:Disconnected from|Connection (?:closed|reset) by)"
-        rf"(?: (?P<state>invalid|authenticating))?(?: user (?P<user>.*))? {_FROM}(?: \[preauth\])?",
+        # With a user the port is always there; without it, a user name's end could not be told.
+        r"(?:Disconnected from|Connection (?:closed|reset) by) (?:(?P<state>invalid|authenticating) )?"
+        r"user (?P<user>.*) (?P<ip>\S+) port (?P<port>\d+)(?: \[preauth\])?",
+        _event("session", "disconnected"),
+    ),
+    (
+        rf"(?:Disconnected from|Connection (?:closed|reset) by) {_FROM}(?: \[preauth\])?",
         _event("session", "disconnected"),
     ),
     (

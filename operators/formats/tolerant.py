@@ -7,6 +7,7 @@ else the field's default, except in the struct's ``essential`` fields, where it 
 
 from __future__ import annotations
 
+import json
 import re
 import types
 from functools import lru_cache
@@ -26,16 +27,24 @@ _PARTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{\]}]', re.DOTALL)
 def parse(raw: bytes) -> dict[str, Any]:
     """Return the JSON object that the message is. Raises Malformed."""
     try:
-        value = msgspec.json.decode(raw)
+        value = whole(raw)
     except RecursionError as error:
         raise Malformed("too_deep", "nested deeper than the parser goes") from error
     except UnicodeDecodeError as error:
         raise Malformed("not_utf8", str(error)) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise Malformed("malformed_json", str(error)) from error
     if not isinstance(value, dict):
         raise Malformed("bad_type", f"JSON {type(value).__name__} where an object was expected")
     return value
+
+
+def whole(raw: bytes) -> Any:
+    """Return a message's JSON value, also where a part that typed decoding skips is beyond msgspec (``1e999``)."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.ValidationError, UnicodeDecodeError):
+        return json.loads(raw.decode("utf-8", "replace"), strict=False)
 
 
 def decode(decoder: msgspec.json.Decoder[S], cls: type[S], raw: bytes) -> S:

@@ -158,7 +158,7 @@ class WindowsEcs(Format):
 
     def fields(self, event: Event) -> Fields:
         """Return ``winlog.event_data.*`` under plain names, the header under Sigma's, and all original keys dotted."""
-        flat = tolerant.flatten(cast("dict[str, Any]", msgspec.json.decode(event.raw)))
+        flat = tolerant.flatten(cast("dict[str, Any]", tolerant.whole(event.raw)))
         fields = dict(flat)
         for key, value in flat.items():
             for prefix in ("winlog.event_data.", "winlog.user_data."):

@@ -117,7 +117,7 @@ class WindowsEvtx(Format):
 
     def fields(self, event: Event) -> Fields:
         """Return event data under their own names and the header under Sigma's."""
-        record = cast("dict[str, Any]", msgspec.json.decode(event.raw))
+        record = cast("dict[str, Any]", tolerant.whole(event.raw))
         inner = next((record[k] for k in ("event", "Event") if isinstance(record.get(k), dict)), record)
         system = inner["System"]
         fields: Fields = {}

@@ -61,7 +61,7 @@ class WindowsNxLog(Format):
 
     def fields(self, event: Event) -> Fields:
         """Return the object as it is, with Sigma's names for the header fields."""
-        fields = cast("Fields", msgspec.json.decode(event.raw))
+        fields = cast("Fields", tolerant.whole(event.raw))
         fields["EventID"] = event.kind.code
         fields.setdefault("Computer", fields.get("Hostname"))
         fields.setdefault("Provider_Name", fields.get("SourceName"))

@@ -67,7 +67,7 @@ class WindowsWinlogbeat6(Format):
 
     def fields(self, event: Event) -> Fields:
         """Return event data under their own names, the header under Sigma's, the rest dotted."""
-        record = cast("dict[str, Any]", msgspec.json.decode(event.raw))
+        record = cast("dict[str, Any]", tolerant.whole(event.raw))
         data: Fields = {}
         for part in ("event_data", "user_data"):
             if isinstance(record.get(part), dict):

@@ -65,7 +65,7 @@ class ZeekJson(Format):
 
     def fields(self, event: Event) -> Fields:
         """Return the original dotted keys; a nested ``id`` is flattened."""
-        return tolerant.flatten(cast("dict[str, Any]", msgspec.json.decode(event.raw)))
+        return tolerant.flatten(cast("dict[str, Any]", tolerant.whole(event.raw)))
 
 
 def _slowly(data: dict[str, Any]) -> tuple[zeek.Record, str]:

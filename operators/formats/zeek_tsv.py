@@ -6,6 +6,7 @@ second line, as JSON, what else the header said.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -20,6 +21,8 @@ from .base import Format, Malformed, Position
 #: Longest header kept, characters: a few times the widest log there is.
 MAX_HEADER = 16_384
 MAX_COLUMNS = 512
+#: How a data line begins: an epoch time, then the separator.
+_STAMP = re.compile(rb"\d{9,11}(?:\.\d{1,9})?[\t,;|]")
 
 
 class Head(msgspec.Struct, gc=False):
@@ -40,13 +43,12 @@ class ZeekTsv(Format):
     rank: ClassVar[int] = 30
 
     def sniff(self, raw: bytes) -> bool:
-        """Return whether the line is one of a Zeek header, or begins with an epoch time and a tab."""
+        """Return whether the line is one of a Zeek header, or begins with an epoch time and a separator."""
         if raw[:1] == b"#":
             return raw.startswith(
                 (b"#separator ", b"#fields", b"#path", b"#types", b"#close", b"#open", b"#set_sep")
             ) or raw.startswith((b"#empty_field", b"#unset_field"))
-        head, tab, _ = raw[:32].partition(b"\t")
-        return bool(tab) and head.replace(b".", b"", 1).isdigit()
+        return _STAMP.match(raw) is not None
 
     def decode(self, raw: bytes, at: Position) -> Event | None:
         """Return the event, or None for a header line, which it takes in."""

@@ -43,6 +43,11 @@ class EmbeddedServices:
         return _started(self._keeper).folder
 
     @property
+    def keeper(self) -> Keeper:
+        """Return the keeper, to start further processes that end with these servers."""
+        return _started(self._keeper)
+
+    @property
     def kafka(self) -> EmbeddedKafka:
         """Return the broker; EmbeddedError if it was declined or is not started."""
         return _started(self._kafka)

@@ -3,56 +3,69 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from flows.cli import main
 from state.alerts import Alert, Level
 from state.postgres import PostgresSettings, connect, migrate
 from state.store import Store
 
-ROOT = Path(__file__).resolve().parents[2]
+Winnow = Callable[..., tuple[int, str, str]]
 
 
-def winnow(*args: str, folder: Path, dsn: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("WINNOW_")}
-    if dsn:
-        environment["WINNOW_POSTGRES__DSN"] = dsn
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *args],
-        cwd=folder,
-        env={**environment, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+@pytest.fixture
+def winnow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Winnow:
+    """Return a runner of the command in an empty folder: (arguments, DSN) to (exit status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("WINNOW_")]:
+        monkeypatch.delenv(name)
+
+    def run(*args: str, dsn: str = "") -> tuple[int, str, str]:
+        if dsn:
+            monkeypatch.setenv("WINNOW_POSTGRES__DSN", dsn)
+        else:
+            monkeypatch.delenv("WINNOW_POSTGRES__DSN", raising=False)
+        status = main(list(args))
+        return status, *capsys.readouterr()
+
+    return run
 
 
-def test_migrate_says_what_it_applied_and_then_that_there_is_nothing_left(postgres_dsn: str, tmp_path: Path) -> None:
-    first, second = (winnow("migrate", folder=tmp_path, dsn=postgres_dsn) for _ in range(2))
-    assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout.startswith("applied 0001 ")
-    assert (second.returncode, second.stdout) == (0, "nothing to apply: the schema is up to date\n")
+def test_migrate_says_what_it_applied_and_then_that_there_is_nothing_left(winnow: Winnow, postgres_dsn: str) -> None:
+    status, said, complained = winnow("migrate", dsn=postgres_dsn)
+    assert (status, complained) == (0, "")
+    assert said.startswith("applied 0001 ")
+    assert winnow("migrate", dsn=postgres_dsn) == (0, "nothing to apply: the schema is up to date\n", "")
 
 
-def test_a_database_that_is_away_or_not_set_is_one_line_and_status_2(tmp_path: Path) -> None:
-    away = "postgresql://kim:hunter2@127.0.0.1:1/winnow"
-    for command in (["migrate"], ["prune", "--days", "3"]):
-        for dsn, says in ((away, "Connection refused"), ("", "no database is configured")):
-            done = winnow(*command, folder=tmp_path, dsn=dsn)
-            assert (done.returncode, done.stdout) == (2, "")
-            assert says in done.stderr
-            assert len(done.stderr.splitlines()) == 1
-            assert "hunter2" not in done.stderr
+@pytest.mark.parametrize("command", [["migrate"], ["prune", "--days", "3"]])
+@pytest.mark.parametrize(
+    ("dsn", "says"),
+    [
+        ("postgresql://kim:hunter2@127.0.0.1:1/winnow", "Connection refused"),
+        ("postgresql://kim:hunter2@127.0.0.1:port/winnow", "no connection URI"),
+        ("", "no database is configured"),
+    ],
+)
+def test_a_database_that_is_away_or_not_set_is_one_line_and_status_2(
+    winnow: Winnow, command: list[str], dsn: str, says: str
+) -> None:
+    status, said, complained = winnow(*command, dsn=dsn)
+    assert (status, said) == (2, "")
+    assert says in complained
+    assert len(complained.splitlines()) == 1
+    assert "hunter2" not in complained
 
 
-def test_prune_says_what_it_removed(postgres_dsn: str, tmp_path: Path) -> None:
+def test_prune_says_what_it_removed(winnow: Winnow, postgres_dsn: str) -> None:
     migrate(postgres_dsn)
     with Store(PostgresSettings.model_validate({"dsn": postgres_dsn})) as store:
         store.write_alerts([Alert("a-1", "rule", "r", "n", Level.low, "h", 0, 0, 0, 1, "old")])
-    done = winnow("prune", "--days", "3", folder=tmp_path, dsn=postgres_dsn)
-    assert (done.returncode, done.stdout) == (0, "removed 0 days of host windows, 1 alerts, 0 evidence events\n")
+    status, said, _ = winnow("prune", "--days", "3", dsn=postgres_dsn)
+    assert (status, said) == (0, "removed 0 days of host windows, 1 alerts, 0 evidence events\n")
     with connect(postgres_dsn) as connection:
         assert connection.execute("SELECT count(*) FROM alerts").fetchone() == (0,)
-    assert winnow("prune", "--days", "0", folder=tmp_path, dsn=postgres_dsn).returncode == 2
+    assert winnow("prune", "--days", "0", dsn=postgres_dsn)[0] == 2

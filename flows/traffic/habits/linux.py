@@ -82,5 +82,5 @@ def service_log(tape: Tape, fleet: Fleet, host: Host, time: int) -> None:
 def application(tape: Tape, fleet: Fleet, host: Host, time: int) -> None:
     """Record what a customer does in the application."""
     kind, severity, description = tape.pick(APPLICATION_EVENTS)
-    customer = f"user-{tape.integer(1_000, 4_000)}"
+    customer = f"user-{tape.integer(1_000, 1_024)}"
     events.event(tape, time, host, kind, severity, description, customer, f"203.0.113.{tape.integer(10, 250)}")

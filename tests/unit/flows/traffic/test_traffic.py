@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import pairwise
 
@@ -70,25 +71,24 @@ def test_every_rhythm_is_one_on_average_over_a_week() -> None:
         assert sum(samples) / len(samples) == pytest.approx(1), name
 
 
-@pytest.mark.parametrize("rate", [20, 200])
+@pytest.mark.parametrize("rate", [20, 100])
 def test_the_rate_is_kept_on_average(rate: int) -> None:
     # Sample each hour of a day, a workday: a week's mean lies a little below it.
     seconds = 0
     count = 0
     for hour in range(24):
-        count += len(take(traffic(start=MONDAY + hour * HOUR, rate=rate), 0.5))
-        seconds += 30
+        count += len(take(traffic(start=MONDAY + hour * HOUR, rate=rate), 0.25))
+        seconds += 15
     assert 0.8 * rate < count / seconds < 1.4 * rate
 
 
 def test_rare_habits_stay_rare_at_a_high_rate() -> None:
-    def failures(rate: int) -> int:
-        return sum(
-            b"Failed password" in message.value or b'":4625' in message.value
-            for message in take(traffic(rate=rate), 10)
-        )
+    failed = re.compile(rb'Failed password|"(EventID|event_id)":4625,')
 
-    assert failures(1_000) <= failures(20) + 25
+    def failures(rate: int) -> int:
+        return sum(bool(failed.search(message.value)) for message in take(traffic(rate=rate), 4))
+
+    assert failures(200) <= failures(20) + 15
 
 
 def test_no_message_says_what_it_is() -> None:
@@ -134,8 +134,8 @@ def test_fleets_have_the_size_and_names_asked_for() -> None:
 
 
 def test_a_large_fleet_is_heard_of_as_a_whole() -> None:
-    messages = take(traffic(hosts=500, rate=5_000), 0.5)
-    assert len({message.host for message in messages}) > 450
+    messages = take(traffic(hosts=500, rate=2_000), 0.15)
+    assert len({message.host for message in messages}) > 400
 
 
 @pytest.mark.parametrize("wrong", [{"host": 5}, {"hosts": 1}, {"rate": 0}, {"attacks": [("port_scan", -1)]}])

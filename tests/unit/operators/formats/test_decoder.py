@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from operators.formats import FORMATS, Decoder, FormatSettings
+from operators.formats import FORMATS, Decoder, FormatSettings, fields
 from state.events import Event
 
 REFERENCE = 1_700_000_000_000_000
@@ -111,6 +111,12 @@ def test_numbers_that_fit_no_database_column_are_cut() -> None:
     (event,) = Decoder("t-0", FormatSettings()).decode_batch([raw], [0], REFERENCE).events
     assert 0 <= event.source_bytes < 2**63
     assert (event.destination_bytes, event.source_port) == (0, 0)
+
+
+def test_a_number_beyond_all_range_hides_no_event_from_the_rules() -> None:
+    """Typed decoding skips the number; so must reading the original fields."""
+    done = Decoder("t-0", FormatSettings()).decode_batch([nxlog(User="eve")[:-1] + b',"x":1e999}'], [0], REFERENCE)
+    assert fields(done.events[0])["User"] == "eve"
 
 
 def test_many_brackets_inside_text_are_not_nesting() -> None:

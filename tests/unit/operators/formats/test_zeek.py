@@ -81,8 +81,8 @@ def test_a_new_header_replaces_the_old() -> None:
 
 def test_a_comma_separated_log_is_read_by_its_header() -> None:
     done = decode("#separator ,", "#path,conn", "#fields,ts,id.orig_h,id.resp_h", f"1600000000.5,{OURS},{THEIRS}")
-    (event,) = [*done.events] or [None]
-    assert event is None or event.host == OURS
+    (event,) = done.events
+    assert (event.host, event.destination_ip) == (OURS, THEIRS)
 
 
 @pytest.mark.parametrize(

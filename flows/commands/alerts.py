@@ -1,0 +1,93 @@
+"""``winnow alerts tail``: read the alert topic and drop repeats."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
+
+from flows.settings import Settings, load_settings
+from flows.usage import UsageError
+
+#: Alert ids remembered to drop repeats by.
+REMEMBERED = 100_000
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("alerts", help="read alerts", description="Read alerts.")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    tail = actions.add_parser(
+        "tail",
+        help="print alerts as they are raised",
+        description="Print alerts from Kafka, one JSON message a line, each id once, until Ctrl-C.",
+    )
+    tail.add_argument("--all", action="store_true", help="begin with the oldest alert that Kafka still has")
+    tail.add_argument("--end", action="store_true", help="stop at the end of the topic instead of waiting for more")
+    tail.add_argument("--count", type=int, metavar="N", help="stop after N alerts")
+    tail.add_argument("--config", type=Path, metavar="FILE", help="settings file")
+    tail.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print alerts; return the exit status."""
+    printed = 0
+    for message in read(load_settings(args.config), oldest=args.all, to_end=args.end):
+        sys.stdout.buffer.write(message + b"\n")
+        sys.stdout.buffer.flush()
+        printed += 1
+        if args.count is not None and printed >= args.count:
+            break
+    return 0
+
+
+def read(settings: Settings, oldest: bool, to_end: bool) -> Iterator[bytes]:
+    """Yield the raw alert messages of the alert topic, each id once.
+
+    Raises:
+        UsageError: Kafka cannot be reached, or the topic does not exist.
+    """
+    topic = settings.kafka.alerts
+    try:
+        consumer = Consumer(
+            settings.kafka.config(
+                **{"group.id": f"{settings.kafka.group}-tail", "enable.auto.commit": False, "enable.partition.eof": True}
+            )
+        )
+        found = consumer.list_topics(topic, timeout=10).topics[topic]
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except KafkaException as error:
+        raise UsageError(f"Kafka at {settings.kafka.bootstrap_servers}: {error.args[0].str()}") from error
+    if found.error is not None:
+        raise UsageError(f"topic {topic}: {found.error.str()}")
+    start = OFFSET_BEGINNING if oldest or to_end else OFFSET_END
+    consumer.assign([TopicPartition(topic, partition, start) for partition in found.partitions])
+    open_ends = set(found.partitions)
+    seen: OrderedDict[str, None] = OrderedDict()
+    try:
+        while open_ends or not to_end:
+            for message in consumer.consume(500, 0.2):
+                if message.error() is not None:
+                    if message.error().code() == KafkaError._PARTITION_EOF:
+                        open_ends.discard(message.partition())
+                    continue
+                raw = message.value() or b""
+                try:
+                    alert_id = str(orjson.loads(raw)["id"])
+                except (orjson.JSONDecodeError, KeyError, TypeError):
+                    print(f"winnow: {topic}-{message.partition()}-{message.offset()} is no alert", file=sys.stderr)
+                    continue
+                if alert_id in seen:
+                    continue
+                seen[alert_id] = None
+                if len(seen) > REMEMBERED:
+                    seen.popitem(last=False)
+                yield raw
+    finally:
+        consumer.close()
