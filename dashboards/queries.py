@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg_pool import ConnectionPool
@@ -95,31 +95,21 @@ def minutes(connection: Connection, *, last: int = 60) -> list[Minute]:
 
     Minutes without events are there, as 0, so that a gap is seen as one.
     """
+    newest = _value(connection, "SELECT max(start) FROM host_windows WHERE seconds = %s", MINUTE)
+    if newest is None:
+        return []
+    # Apart from the above, so that the planner knows the span and spreads the scan over workers.
     rows = connection.execute(
         """
-        WITH newest AS (SELECT max(start) AS start FROM host_windows WHERE seconds = %(seconds)s),
-        counted AS (
-            SELECT w.start, sum(w."values"[array_position(w.metrics, %(metric)s)]) AS events
-            FROM host_windows w, newest n
-            WHERE w.seconds = %(seconds)s AND w.start > n.start - %(span)s AND w.start <= n.start
-            GROUP BY w.start
-        )
-        SELECT minute, coalesce(c.events, 0)
-        FROM newest n
-        CROSS JOIN LATERAL generate_series(
-            greatest(n.start - %(span)s + %(step)s, (SELECT min(start) FROM counted)), n.start, %(step)s
-        ) AS minute
-        LEFT JOIN counted c ON c.start = minute
-        ORDER BY minute
+        SELECT start, sum("values"[array_position(metrics, %s)]) FROM host_windows
+        WHERE seconds = %s AND start > %s AND start <= %s GROUP BY start
         """,
-        {
-            "seconds": MINUTE,
-            "metric": EVENTS_METRIC,
-            "span": timedelta(minutes=_bounded(last)),
-            "step": timedelta(seconds=MINUTE),
-        },
+        (EVENTS_METRIC, MINUTE, newest - timedelta(minutes=_bounded(last)), newest),
     )
-    return [Minute(*row) for row in rows]
+    counted = {start: events or 0.0 for start, events in rows}
+    step = timedelta(seconds=MINUTE)
+    steps = round((newest - min(counted)) / step)
+    return [Minute(start, counted.get(start, 0.0)) for start in (newest - step * back for back in range(steps, -1, -1))]
 
 
 def levels(connection: Connection) -> dict[Level, int]:
@@ -249,12 +239,17 @@ def hosts(connection: Connection, *, limit: int = 200) -> list[HostRow]:
 
 def freshness(connection: Connection) -> datetime | None:
     """Return when the flow last wrote anything that is dated; None if it never did."""
-    row = connection.execute(
+    found: datetime | None = _value(
+        connection,
         "SELECT greatest((SELECT max(updated_at) FROM ledger), (SELECT max(updated_at) FROM alerts), "
-        "(SELECT max(updated_at) FROM hosts))"
-    ).fetchone()
-    found: datetime | None = row[0] if row else None
+        "(SELECT max(updated_at) FROM hosts))",
+    )
     return found
+
+
+def _value(connection: Connection, query: LiteralString, *parameters: object) -> Any:
+    row = connection.execute(query, parameters).fetchone()
+    return row[0] if row else None
 
 
 def _alert(row: Sequence[Any]) -> AlertRow:

@@ -146,25 +146,27 @@ def migrate(dsn: str) -> list[str]:
     once, and a revision that fails leaves nothing behind. Raise ``DatabaseError``.
     """
     with explained(), schema_connection(dsn) as connection:
-        missing = _missing(connection)
+        config = alembic_config(connection)
+        missing = _pending(connection, config)
         if missing:
-            command.upgrade(alembic_config(connection), "head")
+            command.upgrade(config, "head")
     return missing
 
 
 def pending(dsn: str) -> list[str]:
-    """Return what ``migrate`` would apply, oldest first. Raise ``DatabaseError``."""
-    with explained(), schema_connection(dsn) as connection:
-        return _missing(connection)
+    """Return the revisions that ``migrate`` would apply, oldest first; changes nothing. Raise ``DatabaseError``."""
+    info = conninfo(dsn, read_only=True)
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(info), poolclass=NullPool)
+    with explained(), engine.connect() as connection:
+        return _pending(connection, alembic_config(connection))
 
 
-def _missing(connection: Connection) -> list[str]:
-    script = ScriptDirectory.from_config(alembic_config(connection))
-    before = MigrationContext.configure(connection).get_current_revision()
-    known = {revision.revision for revision in script.walk_revisions()}
-    if before is not None and before not in known:
-        raise DatabaseError(f"the database is at revision {before}, which this version of Winnow does not know")
-    return [f"{r.revision} {r.doc}" for r in script.iterate_revisions("head", before or "base")][::-1]
+def _pending(connection: Connection, config: Config) -> list[str]:
+    script = ScriptDirectory.from_config(config)
+    now = MigrationContext.configure(connection).get_current_revision()
+    if now is not None and now not in {revision.revision for revision in script.walk_revisions()}:
+        raise DatabaseError(f"the database is at revision {now}, which this version of Winnow does not know")
+    return [f"{r.revision} {r.doc}" for r in script.iterate_revisions("head", now or "base")][::-1]
 
 
 @contextmanager

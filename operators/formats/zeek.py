@@ -14,7 +14,7 @@ from state.events import Event, Kind
 from .base import MAX_COUNT, Malformed, Position, bounded, count, port
 from .hosts import NOWHERE
 from .kinds import kind, slug
-from .times import from_number, from_stamp
+from .times import EARLIEST, LATEST, from_number, from_stamp
 
 #: Category and action of logs that have no record of their own below.
 PATHS: dict[str, tuple[str, str]] = {
@@ -62,9 +62,10 @@ PATHS: dict[str, tuple[str, str]] = {
     "weird": ("network", "protocol-anomaly"),
     "x509": ("network", "certificate-seen"),
 }
+#: The bounds of time in seconds, as Zeek writes it.
+FIRST_SECOND, LAST_SECOND = EARLIEST / 1e6, LATEST / 1e6
 #: Connection states in which no connection came about.
 REFUSED = frozenset({"S0", "REJ", "RSTOS0", "RSTRH", "SH", "SHR"})
-UNSETTLED = frozenset({"", "OTH"})
 
 _CONN = {
     "": kind("zeek.conn", "network", "connection"),
@@ -191,13 +192,16 @@ BY_PATH: dict[str, type[Record]] = {
 }
 #: All of them as one type, told apart by ``_path``.
 Records: Any = Union[tuple(BY_PATH.values())]  # noqa: UP007 - made of a dict's values
-_KINDS = {path: kind("zeek." + path, *words) for path, words in PATHS.items()}
+_KINDS = {BY_PATH[path]: kind("zeek." + path, *words) for path, words in PATHS.items()}
 
 
 def to_event(record: Record, raw: bytes, at: Position, name: str, path: str = "", header: str = "") -> Event:
     """Return the record as an event of format ``name``; ``path`` names the log of an Other. Raises Malformed."""
     ts = record.ts
-    time = from_number(ts) if type(ts) is float else from_stamp(ts, at.zone)
+    if type(ts) is float:
+        time = int(ts * 1_000_000 + 0.5) if FIRST_SECOND <= ts < LAST_SECOND else from_number(ts)
+    else:
+        time = from_stamp(ts, at.zone)
     ids: Record | Ids = record if record.id is None else record.id
     hosts = at.hosts
     known = hosts.addresses
@@ -210,21 +214,17 @@ def to_event(record: Record, raw: bytes, at: Position, name: str, path: str = ""
     local_resp: bool | None = None
     host = ""
 
-    cls = type(record)
-    if cls is Conn:
-        assert isinstance(record, Conn)
+    if type(record) is Conn:
         found = _CONN_STATES.get(record.conn_state, _CONN["success"])
         sent, received = record.orig_bytes or 0, record.resp_bytes or 0
         if not (0 <= sent < MAX_COUNT and 0 <= received < MAX_COUNT):
             sent, received = count(sent), count(received)
         local_orig, local_resp = record.local_orig, record.local_resp
-    elif cls is Dns:
-        assert isinstance(record, Dns)
+    elif type(record) is Dns:
         found = _DNS["" if record.rcode is None else "success" if record.rcode == 0 else "failure"]
         if record.query and record.query != "-":
             text, text_kind = bounded(record.query), "dns"
-    elif cls is Http:
-        assert isinstance(record, Http)
+    elif type(record) is Http:
         status = record.status_code
         found = _HTTP["" if status is None else "success" if status < 400 else "failure"]
         user = record.username
@@ -286,7 +286,7 @@ def _rarer(record: Record, path: str, at: Position, source: Any, target: Any) ->
         user = record.username
     else:
         assert isinstance(record, Other)
-        known = _KINDS.get(str(type(record).__struct_config__.tag))
+        known = _KINDS.get(type(record))
         if known is None:
             path = slug(path, also="_")
             known = kind("zeek." + path, "network", path.replace("_", "-"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -73,8 +74,23 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     return [process for process in found if process.pid != os.getpid()]
 
 
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def gone(processes: list[psutil.Process]) -> bool:
-    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+    return not any(lives(process) for process in processes)
+
+
+def names(processes: list[psutil.Process]) -> set[str]:
+    found = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.add(process.name())
+    return found
 
 
 def eventually(true: Callable[[], bool], seconds: float = 20.0) -> bool:
@@ -86,28 +102,35 @@ def eventually(true: Callable[[], bool], seconds: float = 20.0) -> bool:
     return true()
 
 
-def start_program(folder: Path, way: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    program = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(folder), way],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert program.stdout and program.stderr
-    line = program.stdout.readline()
-    assert line, program.stderr.read()
-    assert json.loads(line).keys() == {
-        "WINNOW_KAFKA__BOOTSTRAP_SERVERS",
-        "WINNOW_POSTGRES__DSN",
-        "WINNOW_REDIS__URL",
-    }
-    return program, [process for process in processes_of(folder) if process.pid != program.pid]
+Started = tuple[subprocess.Popen[str], list[psutil.Process]]
 
 
-def names(processes: list[psutil.Process]) -> str:
-    return " ".join(sorted(process.name() for process in processes))
+@pytest.fixture
+def start_program(run_folder: Path) -> Iterator[Callable[[str], Started]]:
+    """Start the program and return it with the processes that it started; end it if the test failed to."""
+    programs = []
+
+    def start(way: str) -> Started:
+        program = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(run_folder), way],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        programs.append(program)
+        assert program.stdout and program.stderr
+        line = program.stdout.readline()
+        assert line, program.stderr.read()
+        return program, [process for process in processes_of(run_folder) if process.pid != program.pid]
+
+    yield start
+    for program in programs:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+        program.wait()
+    eventually(lambda: gone(processes_of(run_folder)))  # before their folder is removed under them
 
 
 def test_all_three_serve(run_folder: Path) -> None:
@@ -187,29 +210,30 @@ def test_secrets_of_our_environment_stay_out_of_the_servers(run_folder: Path, mo
         ("fork", signal.SIGKILL),
     ],
 )
-def test_nothing_is_left_however_winnow_ends(run_folder: Path, way: str, number: int | None) -> None:
-    program, processes = start_program(run_folder, way)
+def test_nothing_is_left_however_winnow_ends(
+    run_folder: Path, start_program: Callable[[str], Started], way: str, number: int | None
+) -> None:
+    program, processes = start_program(way)
     forked = []
     if way == "fork":
         assert program.stdout
         forked = [psutil.Process(int(program.stdout.readline()))]
         processes = [process for process in processes if process not in forked]
     if number is not None:
-        assert {"tansu", "postgres", "valkey-server"} <= set(names(processes).split())
+        assert {"tansu", "postgres", "valkey-server"} <= names(processes)
         program.send_signal(number)
     program.wait(20)
-    for child in forked:
-        assert child.is_running()
+    assert all(lives(child) for child in forked)
     assert eventually(lambda: gone(processes)), names(processes)
     assert eventually(lambda: not run_folder.exists()), list(run_folder.iterdir())
     assert gone([process for process in processes_of(run_folder) if process not in forked])
-    for child in forked:
-        child.kill()
 
 
-def test_ctrl_c_in_a_terminal_reaches_the_servers_only_through_us(run_folder: Path) -> None:
+def test_ctrl_c_in_a_terminal_reaches_the_servers_only_through_us(
+    run_folder: Path, start_program: Callable[[str], Started]
+) -> None:
     """A terminal signals its whole foreground group; the servers must end after us, not under us."""
-    program, processes = start_program(run_folder, "wait")
+    program, processes = start_program("wait")
     assert {os.getpgid(process.pid) for process in processes}.isdisjoint({os.getpgid(program.pid)})
     os.killpg(program.pid, signal.SIGINT)
     assert program.stderr
@@ -219,8 +243,8 @@ def test_ctrl_c_in_a_terminal_reaches_the_servers_only_through_us(run_folder: Pa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
-def test_keeper_and_winnow_killed_at_once(run_folder: Path) -> None:
-    program, processes = start_program(run_folder, "wait")
+def test_keeper_and_winnow_killed_at_once(run_folder: Path, start_program: Callable[[str], Started]) -> None:
+    program, processes = start_program("wait")
     keeper = next(process for process in processes if process.ppid() == program.pid)
     keeper.kill()
     program.kill()

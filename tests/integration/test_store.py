@@ -25,6 +25,7 @@ from state.postgres import (
     clean_key,
     connect,
     migrate,
+    pending,
     pool,
     schema_connection,
 )
@@ -69,7 +70,9 @@ def a_window(host: str = "web-1", start: int = T0, **changes: object) -> HostWin
 
 
 def test_a_second_migration_has_nothing_to_do_and_says_so(postgres_dsn: str) -> None:
+    announced = pending(postgres_dsn)
     first = migrate(postgres_dsn)
+    assert (announced, pending(postgres_dsn)) == (first, [])
     assert [line.split()[0] for line in first] == ["0001"]
     assert migrate(postgres_dsn) == []
 

@@ -145,7 +145,7 @@ conditions = st.recursive(
 KIND = Kind("windows.test", "host", "test", channel="Test")
 
 
-@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.lists(selections, min_size=3, max_size=3), conditions), min_size=1, max_size=4),
     st.lists(events, min_size=1, max_size=6),

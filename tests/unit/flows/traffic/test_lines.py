@@ -103,10 +103,9 @@ def test_nxlog_stamps_local_time_beside_utc() -> None:
 
 
 def test_syslog_is_rfc_3164_or_5424() -> None:
-    old = re.compile(r"<(\d{2,3})>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d ([a-z0-9-]+) ([A-Za-z]+)\[\d+\]:\s+\S.*")
-    new = re.compile(
-        r"<(\d{2,3})>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00 ([a-z0-9-]+) ([A-Za-z]+) \d+ - -\s+\S.*"
-    )
+    tail = r" ([a-z0-9-]+) ([A-Za-z]+)"
+    old = re.compile(rf"<(\d{{2,3}})>[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d{tail}\[\d+\]:\s+\S.*")
+    new = re.compile(rf"<(\d{{2,3}})>1 \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{6}}\+00:00{tail} \d+ - -\s+\S.*")
     programs = set()
     for message in messages()["syslog"]:
         match = new.fullmatch(message.value.decode()) or old.fullmatch(message.value.decode())

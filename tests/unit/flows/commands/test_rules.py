@@ -1,0 +1,124 @@
+"""``winnow rules``: what a user of the command line sees."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+import zstandard
+
+from flows.cli import main
+
+RULE_ID = "11111111-1111-4111-8111-111111111111"
+RULE: dict[str, Any] = {
+    "title": "Zone transfer asked for",
+    "id": RULE_ID,
+    "level": "high",
+    "logsource": {"product": "zeek", "service": "dns"},
+    "detection": {"sel": {"qtype_name": "AXFR"}, "condition": "sel"},
+}
+
+
+def dns(kind: str) -> bytes:
+    event = {
+        "_path": "dns",
+        "ts": 1600000000.5,
+        "uid": "C1",
+        "id.orig_h": "10.0.0.1",
+        "id.orig_p": 40000,
+        "id.resp_h": "10.0.0.2",
+        "id.resp_p": 53,
+        "query": "example.test",
+        "qtype_name": kind,
+    }
+    return json.dumps(event).encode()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "good.yml").write_text(yaml.safe_dump(RULE))
+    return rules
+
+
+def test_match_prints_one_json_line_a_match_with_lines_from_0(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "dns.log"
+    log.write_bytes(b"\n".join([dns("A"), dns("AXFR"), b"{broken", b"", b"x" * 2_000_000, dns("axfr")]) + b"\n")
+    assert main(["rules", "match", "--rules", str(folder), str(log)]) == 0
+    out, err = capsys.readouterr()
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"file": str(log), "line": 1, "rule": RULE_ID},
+        {"file": str(log), "line": 5, "rule": RULE_ID},
+    ]
+    assert "6 lines, 3 events, 2 matches, 3 rejected" in err
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_match_reads_compressed_files(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    packed = gzip.compress(dns("AXFR")) if suffix == ".gz" else zstandard.compress(dns("AXFR"))
+    log = tmp_path / f"dns.log{suffix}"
+    log.write_bytes(packed)
+    assert main(["rules", "match", "--rules", str(folder), str(log)]) == 0
+    assert json.loads(capsys.readouterr().out)["line"] == 0
+    log.write_bytes(packed[: len(packed) // 2] if suffix == ".gz" else b"no archive")
+    assert main(["rules", "match", "--rules", str(folder), str(log)]) == 2
+    assert log.name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "no-such-folder"],
+        ["check", "empty"],
+        ["match", "--rules", "no-such-folder", "log"],
+        ["match", "--rules", "rules", "no-such-file"],
+        ["match", "--rules", "rules", "--format", "no-such-format", "log"],
+    ],
+)
+def test_bad_input_is_status_2_and_one_line(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("log").write_bytes(dns("A"))
+    assert main(["rules", *arguments]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_check_of_good_rules_is_status_0(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rules", "check", str(folder)]) == 0
+    assert "compiled      1 rules" in capsys.readouterr().out
+
+
+def test_check_names_what_is_not_in_force_and_what_is_never_fed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud = {
+        **RULE,
+        "id": "22222222-2222-4222-8222-222222222222",
+        "logsource": {"product": "aws", "service": "cloudtrail"},
+    }
+    broken = {**RULE, "id": "33333333-3333-4333-8333-333333333333", "title": "Broken", "detection": {"condition": "x"}}
+    (folder / "cloud.yml").write_text(yaml.safe_dump(cloud))
+    (folder / "broken.yml").write_text(yaml.safe_dump(broken))
+    assert main(["rules", "check", str(folder)]) == 1
+    table = capsys.readouterr().out
+    assert "broken.yml" in table and "Broken" in table and "product=aws service=cloudtrail" in table
+    assert main(["rules", "check", "--json", str(folder)]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["compiled"] == 2
+    assert [problem["id"] for problem in report["problems"]] == [broken["id"]]
+    assert report["unserved_log_sources"] == [{"product": "aws", "category": "", "service": "cloudtrail", "rules": 1}]
