@@ -151,16 +151,25 @@ class Keyword(Node):
 
     def match(self, view: View) -> bool:
         """Return whether any value of the event passes a test."""
-        return any(test.ok(text) for test in self.tests for text in view.all(folded=test.folded))
+        return self._first(view) is not None
 
     def explain(self, view: View, found: Evidence) -> None:
         """Append the first value that passes."""
-        plain = view.all(folded=False)
+        first = self._first(view)
+        if first is not None:
+            found.append(("any field", first[0].shown, first[1]))
+
+    def _first(self, view: View) -> tuple[Test, str] | None:
+        joined = view.joined()
         for test in self.tests:
-            for i, text in enumerate(view.all(folded=test.folded)):
-                if test.ok(text):
-                    found.append(("any field", test.shown, plain[i]))
-                    return
+            atom = test.necessary
+            # What some value must contain, the joined values contain.
+            if atom is not None and atom.literal not in joined:
+                continue
+            for text in view.all():
+                if test.ok(text.casefold() if test.folded else text):
+                    return test, text
+        return None
 
 
 class Null(Node):

@@ -21,6 +21,8 @@ MAX_NESTING = 16
 #: Elements of one list, or values of one event, that are searched. Keeps a list of 300,000 elements from stalling the
 #: stream; no log known to us comes near it.
 MAX_VALUES = 4_096
+#: Stands between the texts of ``View.joined``.
+SEPARATOR = "\0"
 
 
 def texts(value: object) -> tuple[str, ...]:
@@ -49,7 +51,9 @@ def texts(value: object) -> tuple[str, ...]:
 def _collect(value: object, found: list[str], depth: int, *, objects: bool) -> None:
     if depth > MAX_NESTING or len(found) >= MAX_VALUES:
         return
-    if isinstance(value, list | tuple):
+    if isinstance(value, str):
+        found.append(value)
+    elif isinstance(value, list | tuple):
         for element in value:
             _collect(element, found, depth + 1, objects=objects)
     elif isinstance(value, dict):
@@ -98,7 +102,7 @@ class Spellings:
 class View:
     """One event's fields, looked up by the rule's spelling, converted and case-folded once."""
 
-    __slots__ = ("_aliases", "_all", "_folded", "_plain", "_spellings", "fields")
+    __slots__ = ("_aliases", "_all", "_folded", "_joined", "_plain", "_spellings", "fields")
 
     def __init__(self, fields: Fields, spellings: Spellings, aliases: Aliases) -> None:
         self.fields = fields
@@ -106,7 +110,8 @@ class View:
         self._aliases = aliases
         self._plain: dict[str, tuple[str, ...]] = {}
         self._folded: dict[str, tuple[str, ...]] = {}
-        self._all: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+        self._all: tuple[str, ...] | None = None
+        self._joined: str | None = None
 
     def value(self, name: str) -> object:
         """Return a field's original value, or None; the exact spelling is preferred, else all others count."""
@@ -139,13 +144,19 @@ class View:
             found = self._folded[name] = tuple([text.casefold() for text in self.plain(name)])
         return found
 
-    def all(self, *, folded: bool) -> tuple[str, ...]:
+    def all(self) -> tuple[str, ...]:
         """Return the texts of every field, for keywords."""
         if self._all is None:
             found: list[str] = []
             _collect(self.fields, found, 0, objects=True)
-            self._all = (tuple(found), tuple([text.casefold() for text in found]))
-        return self._all[folded]
+            self._all = tuple(found)
+        return self._all
+
+    def joined(self) -> str:
+        """Return the texts of every field, case-folded, as one text with SEPARATOR between them."""
+        if self._joined is None:
+            self._joined = SEPARATOR.join(self.all()).casefold()
+        return self._joined
 
     def exists(self, name: str) -> bool:
         """Return whether the event has the field with a value other than null; an empty text is a value."""

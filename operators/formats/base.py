@@ -88,7 +88,10 @@ class Format(ABC):
 
     @abstractmethod
     def sniff(self, raw: bytes) -> bool:
-        """Return whether the message bears this format's markers. Cheap; may be wrong, ``decode`` has the last word."""
+        """Return whether the message bears this format's markers. Cheap; may be wrong, ``decode`` has the last word.
+
+        Search by ``raw.find(marker) >= 0``: ``marker in raw`` raises and clears an exception inside CPython 3.11.
+        """
 
     @abstractmethod
     def decode(self, raw: bytes, at: Position) -> Event | None:

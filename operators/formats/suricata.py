@@ -104,7 +104,9 @@ class Suricata(Format):
 
     def sniff(self, raw: bytes) -> bool:
         """Return whether an unescaped ``event_type`` stands in the line beside one of Suricata's own keys."""
-        return b'"event_type"' in raw and (b'"src_ip"' in raw or b'"flow_id"' in raw or b'"stats"' in raw)
+        return raw.find(b'"event_type"') >= 0 and (
+            raw.find(b'"src_ip"') >= 0 or raw.find(b'"flow_id"') >= 0 or raw.find(b'"stats"') >= 0
+        )
 
     def decode(self, raw: bytes, at: Position) -> Event:
         """Return the event."""

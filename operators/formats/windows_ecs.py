@@ -124,7 +124,7 @@ class WindowsEcs(Format):
 
     def sniff(self, raw: bytes) -> bool:
         """Return whether an unescaped key ``winlog`` or ``winlog.…`` stands in the line."""
-        return b'"winlog"' in raw or b'"winlog.' in raw
+        return raw.find(b'"winlog"') >= 0 or b'"winlog.' in raw
 
     def decode(self, raw: bytes, at: Position) -> Event:
         """Return the event."""

@@ -83,7 +83,7 @@ class WindowsEvtx(Format):
 
     def sniff(self, raw: bytes) -> bool:
         """Return whether unescaped ``System``, ``EventID`` and ``Computer`` stand in the line."""
-        return b'"System"' in raw and b'"EventID"' in raw and b'"TimeCreated"' in raw
+        return raw.find(b'"System"') >= 0 and raw.find(b'"EventID"') >= 0 and raw.find(b'"TimeCreated"') >= 0
 
     def decode(self, raw: bytes, at: Position) -> Event:
         """Return the event."""

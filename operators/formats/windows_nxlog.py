@@ -45,8 +45,8 @@ class WindowsNxLog(Format):
 
     def sniff(self, raw: bytes) -> bool:
         """Return whether unescaped ``EventID``, ``Channel`` and a key of NXLog's own stand in the line."""
-        header = b'"Hostname"' in raw or b'"EventReceivedTime"' in raw
-        return header and b'"EventID"' in raw and b'"Channel"' in raw
+        header = raw.find(b'"Hostname"') >= 0 or raw.find(b'"EventReceivedTime"') >= 0
+        return header and raw.find(b'"EventID"') >= 0 and raw.find(b'"Channel"') >= 0
 
     def decode(self, raw: bytes, at: Position) -> Event:
         """Return the event."""

@@ -48,7 +48,7 @@ class WindowsWinlogbeat6(Format):
 
     def sniff(self, raw: bytes) -> bool:
         """Return whether unescaped ``log_name`` and ``event_id`` stand in the line."""
-        return b'"log_name"' in raw and b'"event_id"' in raw
+        return raw.find(b'"log_name"') >= 0 and raw.find(b'"event_id"') >= 0
 
     def decode(self, raw: bytes, at: Position) -> Event:
         """Return the event."""

@@ -46,7 +46,11 @@ class ZeekJson(Format):
 
     def sniff(self, raw: bytes) -> bool:
         """Return whether an unescaped ``_path`` or a connection's four-tuple stands in the line."""
-        return b'"_path"' in raw or b'"id.orig_h"' in raw or (b'"orig_h"' in raw and b'"uid"' in raw)
+        return (
+            raw.find(b'"_path"') >= 0
+            or raw.find(b'"id.orig_h"') >= 0
+            or (raw.find(b'"orig_h"') >= 0 and raw.find(b'"uid"') >= 0)
+        )
 
     def decode(self, raw: bytes, at: Position) -> Event:
         """Return the event."""

@@ -244,10 +244,14 @@ def _windows(chance: random.Random, newest: int) -> list[HostWindow]:
                 "events": events,
                 "failed_logins": chance.randrange(0, 3),
             }
-            if host == "vpn-1" and 3 <= back <= 9:
+            if host == "vpn-1" and 9 <= back <= 15:
                 values["failed_logins"] = 180 + chance.randrange(60)
-            if host == "ws-chen" and 6 <= back <= 18:
+            if host == "ws-chen" and 18 <= back <= 30:
                 values["dns_texts"] = 300 + chance.randrange(120)
+            if host == "db-1" and 7 <= back <= 10:
+                values["bytes_out"] = 2_400_000_000 + chance.randrange(400_000_000)
+            if host == "build-7" and 26 <= back <= 30:
+                values["destination_ports"] = 900 + chance.randrange(130)
             scores = tuple(round(chance.uniform(0.02, 0.55), 3) for _ in values)
             found.append(HostWindow(host, start, 60, tuple(values), tuple(float(v) for v in values.values()), scores))
     return found

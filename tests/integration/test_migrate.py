@@ -46,7 +46,7 @@ def test_migrate_says_what_it_applied_and_then_that_there_is_nothing_left(winnow
     ("dsn", "says"),
     [
         ("postgresql://kim:hunter2@127.0.0.1:1/winnow", "Connection refused"),
-        ("postgresql://kim:hunter2@127.0.0.1:port/winnow", "no connection URI"),
+        ("postgresql://kim:hunter2@[127.0.0.1/winnow", "no connection URI"),
         ("", "no database is configured"),
     ],
 )

@@ -203,6 +203,4 @@ def test_fields_of_generic_categories_are_found_under_the_formats_names(
     matches: Callable[..., bool], category: str, kind: str, detection: dict[str, Any], fields: dict[str, Any]
 ) -> None:
     assert matches(detection, fields, kind=source(kind), logsource={"category": category})
-    assert not matches(
-        detection, dict.fromkeys(fields, "other"), kind=source(kind), logsource={"category": category}
-    )
+    assert not matches(detection, dict.fromkeys(fields, "other"), kind=source(kind), logsource={"category": category})

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from flows.commands import traffic as command
+from flows.cli import main
 
 
 def run(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    return command.run(parser.parse_args(["traffic", *arguments]))
+    return main(["traffic", *arguments])
 
 
 def test_the_command_reports_one_line_of_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
