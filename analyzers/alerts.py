@@ -11,16 +11,25 @@ from pydantic import BaseModel, ConfigDict, Field
 from state.alerts import MAX_EVIDENCE, Alert, Evidence, Level, Signal
 from state.ids import alert_id
 
+#: Kind, rule, and start of the grouping window, µs.
+Key = tuple[str, str, int]
+
 
 class AlertSettings(BaseModel):
     """How signals are grouped into alerts."""
 
     model_config = ConfigDict(extra="forbid")
 
-    group_minutes: int = Field(60, ge=1, le=1440, description="Signals of one rule on one host within this are one alert.")
-    min_level: str = Field("low", description="Lowest level of a rule match that alerts.")
-    evidence_bytes: int = Field(16_384, ge=256, le=1_048_576, description="Longest copy of an event kept as evidence.")
-    max_open: int = Field(1_000, ge=10, description="Alerts remembered an entity; beyond, the least recently touched go.")
+    group_minutes: int = Field(
+        default=60, ge=1, le=1440, description="Signals of one rule on one host within this are one alert."
+    )
+    min_level: str = Field(default="low", description="Lowest level of a rule match that alerts.")
+    evidence_bytes: int = Field(
+        default=16_384, ge=256, le=1_048_576, description="Longest copy of an event kept as evidence."
+    )
+    max_open: int = Field(
+        default=1_000, ge=10, description="Alerts remembered an entity; beyond, the least recently touched go."
+    )
 
     @property
     def lowest(self) -> Level:
@@ -60,16 +69,16 @@ class AlertBook:
     def __init__(self, settings: AlertSettings) -> None:
         self._settings = settings
         self._window = settings.group_minutes * 60_000_000
-        self._alerts: OrderedDict[tuple[str, str, int], Alert] = OrderedDict()
+        self._alerts: OrderedDict[Key, Alert] = OrderedDict()
         #: For each alert, (time, event id) of its evidence, sorted.
-        self._cited: dict[tuple[str, str, int], list[tuple[int, str]]] = {}
+        self._cited: dict[Key, list[tuple[int, str]]] = {}
 
     def add(self, signals: Iterable[Signal]) -> list[AlertUpdate]:
         """Take in signals of one entity; return each alert touched, once, as it is after all of them."""
-        touched: dict[tuple[str, str, int], tuple[bool, list[Evidence]]] = {}
+        touched: dict[Key, tuple[bool, list[Evidence]]] = {}
         for signal in signals:
             start = signal.time - signal.time % self._window
-            key = (signal.kind, signal.rule, start)
+            key: Key = (signal.kind, signal.rule, start)
             known = self._alerts.get(key)
             if known is None:
                 self._alerts[key] = self._open(signal, start)
@@ -77,7 +86,7 @@ class AlertBook:
             else:
                 self._alerts[key] = self._grow(known, signal)
                 self._alerts.move_to_end(key)
-            is_new, evidence = touched.setdefault(key, (known is None, []))
+            evidence = touched.setdefault(key, (known is None, []))[1]
             copied = self._cite(key, signal)
             if copied is not None:
                 evidence.append(copied)
@@ -117,7 +126,7 @@ class AlertBook:
             reason=signal.reason if earlier else alert.reason,
         )
 
-    def _cite(self, key: tuple[str, str, int], signal: Signal) -> Evidence | None:
+    def _cite(self, key: Key, signal: Signal) -> Evidence | None:
         if not signal.event_id:
             return None
         cited = self._cited[key]

@@ -24,10 +24,10 @@ class HostSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    grace: int = Field(30, ge=2, description="Windows a metric is learned before it is scored.")
-    spread: float = Field(0.35, gt=0, description="Least standard deviation believed, in log(1 + value).")
-    deviations: float = Field(5.0, gt=0, description="Standard deviations from which a metric is an anomaly.")
-    mute_windows: int = Field(30, ge=0, description="Windows for which an alarmed metric stays silent.")
+    grace: int = Field(default=30, ge=2, description="Windows a metric is learned before it is scored.")
+    spread: float = Field(default=0.35, gt=0, description="Least standard deviation believed, in log(1 + value).")
+    deviations: float = Field(default=5.0, gt=0, description="Standard deviations from which a metric is an anomaly.")
+    mute_windows: int = Field(default=30, ge=0, description="Windows for which an alarmed metric stays silent.")
 
 
 class HostEvents(msgspec.Struct, frozen=True):
@@ -115,7 +115,7 @@ class Host:
         return rows, signals
 
     def add_late(self, events: int, first: int, last: int) -> None:
-        """Count events that were left out of windows; ``first`` and ``last`` are 0 if their times are not to be believed."""
+        """Count events left out of windows; ``first`` and ``last`` are 0 if their times are not to be believed."""
         self._events += events
         if first:
             self._first_seen = min(self._first_seen, first) if self._first_seen else first

@@ -41,7 +41,8 @@ class LedgerBook:
     """The open rows of one partition. A row is forgotten when nothing can change it any more.
 
     >>> book = LedgerBook("telemetry-0")
-    >>> [row.rule for row in book.add([LedgerDelta("telemetry-0", 0, consumed=3, rule=2), LedgerDelta("telemetry-0", 0, rule=1)])]
+    >>> deltas = [LedgerDelta("telemetry-0", 0, consumed=3, rule=2), LedgerDelta("telemetry-0", 0, rule=1)]
+    >>> [row.rule for row in book.add(deltas)]
     [3]
     """
 

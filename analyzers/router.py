@@ -45,7 +45,7 @@ class Router:
     reads_text = False
 
     def wants(self, event: Event) -> bool:
-        """Say whether an event that no rule matched needs a decision all the same. No text judge is loaded: none does."""
+        """Say whether an event that no rule matched needs a decision: none does while no text judge is loaded."""
         return False
 
     def decide(self, candidate: Candidate) -> Decision:

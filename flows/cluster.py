@@ -48,9 +48,7 @@ def run_workers(module: Sequence[str], workers: int, settings: Settings) -> None
             place = msgspec.json.encode(Place(index, addresses, told)).decode()
             # A group of their own: Ctrl-C reaches them through us, once, and not twice.
             children.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", *module], env={**os.environ, PLACE: place}, process_group=0
-                )
+                subprocess.Popen([sys.executable, "-m", *module], env={**os.environ, PLACE: place}, process_group=0)
             )
         _watch(children)
     finally:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import bytewax.operators as op
-from bytewax.dataflow import Dataflow
-from bytewax.outputs import DynamicSink
+from bytewax.dataflow import Dataflow, Stream
 
 import analyzers.rules
 from analyzers.ledger import LedgerDelta
@@ -20,8 +20,8 @@ from analyzers.metrics import MetricSet
 from analyzers.router import Router
 from analyzers.rules import RuleSet
 from flows.settings import Settings, load_settings
-from operators.align import AlignLogic, HostItem
 from operators.alerts import AlertLogic
+from operators.align import AlignLogic, HostItem
 from operators.batch import Collected, ShardItem
 from operators.collect import SHARD_KEYS, Collector
 from operators.files import FileSource
@@ -29,13 +29,12 @@ from operators.host import Decided, HostLogic, HostOut, host_of
 from operators.kafka import KafkaSource, list_partitions
 from operators.ledger import LedgerLogic
 from operators.rules import Judge, count
-from operators.sinks import Out
+from operators.sinks import Out, Sink
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
 from state.alerts import Signal
 from state.events import Rejected
 from state.windows import HostSeen, HostWindow
-
 
 #: The Sigma rules that Winnow ships.
 BUILTIN_RULES = Path(analyzers.rules.__file__).with_name("builtin")
@@ -43,7 +42,7 @@ BUILTIN_RULES = Path(analyzers.rules.__file__).with_name("builtin")
 
 def build(
     source: KafkaSource | FileSource,
-    sinks: Sequence[DynamicSink[Out]],
+    sinks: Sequence[Sink],
     rules: RuleSet,
     host_metrics: MetricSet,
     settings: Settings,
@@ -72,7 +71,7 @@ def build(
     decided = op.filter_map("decided", hosts, decided_by_origin)
     ledger = op.stateful_batch("ledger", op.merge("route", read, decided), LedgerLogic)
 
-    out = op.merge(
+    out: Stream[Any] = op.merge(
         "out",
         op.key_rm("alerts_out", alerts),
         op.filter_map("windows_out", hosts, only_windows),
@@ -88,13 +87,14 @@ def flow() -> Dataflow:
     """Build the graph over the configured services, for ``python -m bytewax.run flows.detect``."""
     settings = load_settings()
     source = KafkaSource(settings.kafka, settings.formats, settings.time, list_partitions(settings.kafka))
-    sinks: list[DynamicSink[Out]] = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
+    sinks: list[Sink] = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
     return build(source, sinks, load_rules(settings), load_metrics(settings), settings)
 
 
 def load_rules(settings: Settings) -> RuleSet:
     """Load the rules in force: shipped ones, and those of the settings."""
-    return RuleSet.load(([BUILTIN_RULES] if settings.rules.builtin else []) + settings.rules.paths)
+    paths = ([BUILTIN_RULES] if settings.rules.builtin else []) + settings.rules.paths
+    return RuleSet.load(paths, placeholders=settings.rules.placeholders)
 
 
 def load_metrics(settings: Settings) -> MetricSet:

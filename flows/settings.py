@@ -31,7 +31,7 @@ class RedisSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    url: SecretStr | None = Field(None, description="redis:// or unix:// URL; unset: no cache.")
+    url: SecretStr | None = Field(default=None, description="redis:// or unix:// URL; unset: no cache.")
 
 
 class RuleSettings(BaseModel):
@@ -39,8 +39,11 @@ class RuleSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    builtin: bool = Field(True, description="Whether the rules that Winnow ships are in force.")
-    paths: list[Path] = Field([], description="Further files or folders of Sigma rules.")
+    builtin: bool = Field(default=True, description="Whether the rules that Winnow ships are in force.")
+    paths: list[Path] = Field(default=[], description="Further files or folders of Sigma rules.")
+    placeholders: dict[str, list[str]] = Field(
+        default={}, description="Values of the placeholders that rules name (%admins%), by name."
+    )
 
 
 class MetricSettings(BaseModel):
@@ -48,9 +51,13 @@ class MetricSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    definitions: Path | None = Field(None, description="YAML file of host metrics instead of those that Winnow ships.")
-    address: str = Field("127.0.0.1", description="Address that the Prometheus endpoint listens on.")
-    port: int = Field(9464, ge=0, le=65535, description="Port of the first worker's endpoint; the next ones follow. 0: off.")
+    definitions: Path | None = Field(
+        default=None, description="YAML file of host metrics instead of those that Winnow ships."
+    )
+    address: str = Field(default="127.0.0.1", description="Address that the Prometheus endpoint listens on.")
+    port: int = Field(
+        default=9464, ge=0, le=65535, description="Port of the first worker's endpoint; the next ones follow. 0: off."
+    )
 
 
 class RecoverySettings(BaseModel):
@@ -58,15 +65,19 @@ class RecoverySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    folder: Path | None = Field(None, description="Folder of the recovery store; unset: state is lost at a stop.")
-    interval_seconds: float = Field(5.0, gt=0, description="How often a snapshot is taken.")
-    keep_seconds: float = Field(60.0, ge=0, description="How long an older snapshot is kept.")
+    folder: Path | None = Field(
+        default=None, description="Folder of the recovery store; unset: state is lost at a stop."
+    )
+    interval_seconds: float = Field(default=5.0, gt=0, description="How often a snapshot is taken.")
+    keep_seconds: float = Field(default=60.0, ge=0, description="How long an older snapshot is kept.")
 
 
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True
+    )
 
     kafka: KafkaSettings = KafkaSettings()
     postgres: PostgresSettings = PostgresSettings()

@@ -23,11 +23,19 @@ class TimeSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    lateness_seconds: float = Field(5.0, ge=0, description="How long an event may come after younger ones of its partition.")
-    future_seconds: float = Field(600.0, gt=0, description="How far ahead of the clock an event may be.")
-    idle_seconds: float = Field(2.0, gt=0, description="A live partition read to its end follows the wall clock after this.")
-    silent_windows: int = Field(60, ge=0, description="Empty windows that a host which fell silent gets before it is forgotten.")
-    stagger_seconds: int = Field(10, ge=0, le=30, description="Over how long the shards spread the closing of a window.")
+    lateness_seconds: float = Field(
+        default=5.0, ge=0, description="How long an event may come after younger ones of its partition."
+    )
+    future_seconds: float = Field(default=600.0, gt=0, description="How far ahead of the clock an event may be.")
+    idle_seconds: float = Field(
+        default=2.0, gt=0, description="A live partition read to its end follows the wall clock after this."
+    )
+    silent_windows: int = Field(
+        default=60, ge=0, description="Empty windows that a host which fell silent gets before it is forgotten."
+    )
+    stagger_seconds: int = Field(
+        default=10, ge=0, le=30, description="Over how long the shards spread the closing of a window."
+    )
 
 
 class Placed(msgspec.Struct, gc=False):

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from analyzers.ledger import LedgerDelta
 from analyzers.host import WINDOW
+from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet, Partial
 from analyzers.router import Candidate, Router
 from operators.batch import Batch, Collected, HostLate, Judged, OpenWindow, ShardItem

@@ -31,14 +31,15 @@ def open_lines(path: Path) -> BinaryIO:
         return gzip.open(path, "rb")  # type: ignore[return-value]
     if path.suffix == ".zst":
         reader = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True)
-        return io.BufferedReader(reader, 1 << 20)  # type: ignore[type-var, return-value]
+        return io.BufferedReader(reader, 1 << 20)
     return path.open("rb", buffering=1 << 20)
 
 
 def read_line(stream: BinaryIO, limit: int) -> bytes:
-    """Return the next line without its end, at most ``limit + 1`` bytes of it (the rest is read over); empty at the end.
+    """Return the next line without its end, at most ``limit + 1`` bytes of it; empty at the end of the file.
 
-    An empty line comes back as ``b"\\n"``, so that it is not taken for the end.
+    What a line has beyond that is read over. An empty line comes back as ``b"\\n"``, not to be taken
+    for the end.
     """
     line = stream.readline(limit + 2)
     if not line.endswith(b"\n") and len(line) > limit:
@@ -88,7 +89,16 @@ class Pace:
 class FilePartition(StatefulSourcePartition[Batch, None]):
     """One file. Holds back the last 30 events until it knows what follows them (see EventClock.place_recorded)."""
 
-    def __init__(self, name: str, path: Path, decoder: Decoder, clock: EventClock, pace: Pace, limit: int, progress: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        decoder: Decoder,
+        clock: EventClock,
+        pace: Pace,
+        limit: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
         self._progress = progress
         self._name = name
         self._origin = f"{name}-0"

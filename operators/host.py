@@ -30,7 +30,9 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
     def delta(self) -> LedgerDelta:
         """Return what this adds to the ledger."""
-        return LedgerDelta(self.origin, self.bucket, **{self.lane: 1})
+        delta = LedgerDelta(self.origin, self.bucket)
+        setattr(delta, self.lane, 1)
+        return delta
 
 
 #: What the host step emits.

@@ -12,8 +12,16 @@ from typing import Any
 
 import msgspec
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from operators import metrics
@@ -42,8 +50,8 @@ class TopicSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: str = Field("auto", description="Name of a format, or auto to sniff each message.")
-    default_host: str = Field("", description="Host of messages that name none; default: the topic's name.")
+    format: str = Field(default="auto", description="Name of a format, or auto to sniff each message.")
+    default_host: str = Field(default="", description="Host of messages that name none; default: the topic's name.")
 
 
 class KafkaSettings(BaseModel):
@@ -51,16 +59,26 @@ class KafkaSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    bootstrap_servers: str | None = Field(None, description="host:port, or several with commas; unset: no Kafka.")
-    options: dict[str, SecretStr] = Field({}, description="Further librdkafka settings (security.protocol, sasl.*, ssl.*).")
-    telemetry: list[str] = Field(["winnow.telemetry"], min_length=1, description="Topics that telemetry is read from.")
-    topics: dict[str, TopicSettings] = Field({}, description="How a topic is read, by its name.")
-    alerts: str = Field("winnow.alerts", description="Topic that alerts are written to.")
-    deadletter: str = Field("winnow.deadletter", description="Topic that rejected messages are written to.")
-    group: str = Field("winnow", description="Consumer group under which positions are committed, for lag tools.")
-    start: str = Field("earliest", pattern="^(earliest|latest)$", description="Where a partition never read begins.")
-    partitions: int = Field(4, ge=1, le=1000, description="Partitions of a topic that Winnow creates.")
-    batch: int = Field(BATCH, ge=1, le=20_000, description="Messages of one batch, at most.")
+    bootstrap_servers: str | None = Field(
+        default=None, description="host:port, or several with commas; unset: no Kafka."
+    )
+    options: dict[str, SecretStr] = Field(
+        default={}, description="Further librdkafka settings (security.protocol, sasl.*, ssl.*)."
+    )
+    telemetry: list[str] = Field(
+        default=["winnow.telemetry"], min_length=1, description="Topics that telemetry is read from."
+    )
+    topics: dict[str, TopicSettings] = Field(default={}, description="How a topic is read, by its name.")
+    alerts: str = Field(default="winnow.alerts", description="Topic that alerts are written to.")
+    deadletter: str = Field(default="winnow.deadletter", description="Topic that rejected messages are written to.")
+    group: str = Field(
+        default="winnow", description="Consumer group under which positions are committed, for lag tools."
+    )
+    start: str = Field(
+        default="earliest", pattern="^(earliest|latest)$", description="Where a partition never read begins."
+    )
+    partitions: int = Field(default=4, ge=1, le=1000, description="Partitions of a topic that Winnow creates.")
+    batch: int = Field(default=BATCH, ge=1, le=20_000, description="Messages of one batch, at most.")
 
     def config(self, **own: Any) -> dict[str, Any]:
         """Return a librdkafka configuration: ours, then what the operator set.
@@ -320,7 +338,9 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
                 offsets=[TopicPartition(self._topic, self._number, self._saved_offset)], asynchronous=True
             )
         self._saved_offset = self._next
-        position = _Position(self.VERSION, self._next, self._clock.watermark, self._clock.start, self._decoder.snapshot())
+        position = _Position(
+            self.VERSION, self._next, self._clock.watermark, self._clock.start, self._decoder.snapshot()
+        )
         return msgspec.msgpack.encode(position)
 
     def close(self) -> None:

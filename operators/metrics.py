@@ -10,7 +10,9 @@ REJECTED = Counter("winnow_rejected", "Messages that are no event.", ["format", 
 LATE = Counter("winnow_late_events", "Events left out of windows: late, or too far ahead of the clock.", ["why"])
 DECIDED = Counter("winnow_decided", "Events decided, by lane.", ["lane"])
 MATCHES = Counter("winnow_rule_matches", "Matches of Sigma rules, by level.", ["level"])
-ALERTS = Counter("winnow_alerts", "Alerts raised, by kind and level; repeats of one are not counted.", ["kind", "level"])
+ALERTS = Counter(
+    "winnow_alerts", "Alerts raised, by kind and level; repeats of one are not counted.", ["kind", "level"]
+)
 LOST = Counter("winnow_lost_messages", "Messages that retention removed before they were read.", ["topic", "partition"])
 SINK_RETRIES = Counter("winnow_sink_retries", "Writes that had to be tried again.", ["sink"])
 CONSUMER_LAG = Gauge("winnow_consumer_lag_messages", "Messages not yet read.", ["topic", "partition"])

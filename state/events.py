@@ -70,6 +70,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     destination_bytes: int = 0
     #: Formats that need a stream's header to read a line (Zeek TSV) keep it here: the column names, tab-separated.
     header: str = ""
+    #: Whether the host is the destination of what the event tells: others' bytes are what it received.
+    inbound: bool = False
 
     @property
     def id(self) -> str:

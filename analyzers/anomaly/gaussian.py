@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, Protocol
 
-from river import anomaly
-
 
 class Scorer(Protocol):
     """What a scorer of one metric on one host can do."""
@@ -38,6 +36,9 @@ class GaussianScorer:
     VERSION = 1
 
     def __init__(self, grace: int = 30, spread: float = 0.35, clip: float = 4.0) -> None:
+        # Here and not above: River brings SciPy, two seconds that every `winnow --help` would wait.
+        from river import anomaly
+
         self._model = anomaly.GaussianScorer(grace_period=grace)
         self._grace = grace
         self._spread = spread
@@ -99,5 +100,5 @@ class GaussianScorer:
         return self._model.gaussian._var
 
     def _level(self) -> tuple[float, float]:
-        gaussian = self._model.gaussian
-        return float(gaussian.mu), max(float(gaussian.sigma), self._spread)
+        gaussian: Any = self._model.gaussian
+        return gaussian.mu, max(gaussian.sigma, self._spread)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import yaml
@@ -16,22 +16,23 @@ from state.events import Event, Kind
 
 BUILTIN = Path(__file__).with_name("builtin.yml")
 
+Extractor = Callable[[Sequence[Event]], Any]
+
 #: What can be counted of an event: name to a function from events to the values that they have.
 #: ``peer``, ``bytes_out`` and ``bytes_in`` are seen from the event's host, whichever side of the connection it is.
-EXTRACTORS: dict[str, Callable[[Sequence[Event]], Iterable[str] | Iterable[int]]] = {
+EXTRACTORS: dict[str, Extractor] = {
     "user": lambda events: {e.user for e in events if e.user},
     "process": lambda events: {e.process for e in events if e.process},
     "text": lambda events: {e.text for e in events if e.text},
     "text_length": lambda events: (len(e.text) for e in events),
     "destination_port": lambda events: {e.destination_port for e in events if e.destination_port},
-    "peer": lambda events: {
-        ip
-        for e in events
-        if (ip := e.destination_ip if e.host != e.destination_ip else e.source_ip) and ip != e.host
+    "peer": lambda events: {ip for e in events if (ip := e.source_ip if e.inbound else e.destination_ip)},
+    # An authentication is reached from its source, whether or not its format says which side the host is.
+    "source": lambda events: {
+        e.source_ip for e in events if e.source_ip and (e.inbound or e.kind.category == "authentication")
     },
-    "source": lambda events: {e.source_ip for e in events if e.source_ip and e.source_ip != e.host},
-    "bytes_out": lambda events: (e.source_bytes if e.host != e.destination_ip else e.destination_bytes for e in events),
-    "bytes_in": lambda events: (e.destination_bytes if e.host != e.destination_ip else e.source_bytes for e in events),
+    "bytes_out": lambda events: (e.destination_bytes if e.inbound else e.source_bytes for e in events),
+    "bytes_in": lambda events: (e.source_bytes if e.inbound else e.destination_bytes for e in events),
 }
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,63}$")]
@@ -87,6 +88,14 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dip: Meaning | None = None
 
 
+class Plan(NamedTuple):
+    """What a kind of event feeds, by index in the metric set."""
+
+    counts: tuple[int, ...]
+    sums: tuple[tuple[int, Extractor], ...]
+    distinct: tuple[tuple[int, Extractor], ...]
+
+
 class MetricSet:
     """All metrics in force, and the plan of which of them each kind of event feeds."""
 
@@ -101,7 +110,8 @@ class MetricSet:
         self.metrics = tuple(metrics)
         self.names = tuple(names)
         self.version = hashlib.blake2b(msgspec.json.encode(self.metrics), digest_size=6).hexdigest()
-        self._plans: dict[Kind, tuple[tuple[int, ...], tuple[tuple[int, str, bool], ...]]] = {}
+        #: By identity, which is cheaper to look up than a value; the kind is kept, so that its identity stays its own.
+        self._plans: dict[int, tuple[Kind, Plan]] = {}
 
     @classmethod
     def load(cls, path: Path = BUILTIN) -> MetricSet:
@@ -115,36 +125,36 @@ class MetricSet:
         except (yaml.YAMLError, msgspec.ValidationError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
-    def plan(self, kind: Kind) -> tuple[tuple[int, ...], tuple[tuple[int, str, bool], ...]]:
-        """Return what a kind feeds: indices of its counts, and (index, extractor, is distinct) of the others."""
-        plan = self._plans.get(kind)
-        if plan is None:
+    def plan(self, kind: Kind) -> Plan:
+        """Return what a kind feeds."""
+        known = self._plans.get(id(kind))
+        if known is None:
             fed = [(i, m) for i, m in enumerate(self.metrics) if m.where.accepts(kind)]
-            plan = (
+            plan = Plan(
                 tuple(i for i, m in fed if m.aggregate == "count"),
-                tuple((i, m.of, m.aggregate == "distinct") for i, m in fed if m.aggregate != "count"),
+                tuple((i, EXTRACTORS[m.of]) for i, m in fed if m.aggregate == "sum"),
+                tuple((i, EXTRACTORS[m.of]) for i, m in fed if m.aggregate == "distinct"),
             )
-            if len(self._plans) > 10_000:
+            if len(self._plans) > 20_000:
                 self._plans.clear()
-            self._plans[kind] = plan
-        return plan
+            known = self._plans[id(kind)] = (kind, plan)
+        return known[1]
 
     def count(self, partial: Partial, kind: Kind, events: Sequence[Event]) -> None:
         """Count events of one kind into a partial."""
-        counts, others = self.plan(kind)
+        plan = self.plan(kind)
         sums = partial.sums
         n = len(events)
-        for index in counts:
+        for index in plan.counts:
             sums[index] = sums.get(index, 0) + n
-        for index, of, is_distinct in others:
-            values = EXTRACTORS[of](events)
-            if is_distinct:
-                if values:
-                    known = partial.distinct.get(index)
-                    if known is None:
-                        known = partial.distinct[index] = Distinct()
-                    known.add(values)
-            else:
-                total = sum(values)  # type: ignore[arg-type]
-                if total:
-                    sums[index] = sums.get(index, 0) + total
+        for index, numbers in plan.sums:
+            total = sum(numbers(events))
+            if total:
+                sums[index] = sums.get(index, 0) + total
+        for index, different in plan.distinct:
+            values = different(events)
+            if values:
+                known = partial.distinct.get(index)
+                if known is None:
+                    known = partial.distinct[index] = Distinct()
+                known.add(values)

@@ -71,7 +71,9 @@ def _node(condition: Any, placeholders: Placeholders) -> Node:
 
 
 def _either(parts: list[Node]) -> Node:
-    """Join alternatives; neighbours on the same field become one node."""
+    """Join alternatives; neighbours on the same field, and keywords, become one node."""
+    if all(isinstance(part, Keyword) for part in parts):
+        return Keyword([test for part in parts if isinstance(part, Keyword) for test in part.tests])
     joined: list[Node] = []
     for _, run in groupby(parts, key=lambda part: ("f", part.name) if isinstance(part, Field) else ("", id(part))):
         same = list(run)

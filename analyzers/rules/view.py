@@ -148,8 +148,12 @@ class View:
         """Return the texts of every field, for keywords."""
         if self._all is None:
             found: list[str] = []
-            _collect(self.fields, found, 0, objects=True)
-            self._all = tuple(found)
+            for value in self.fields.values():
+                if type(value) is str:
+                    found.append(value)
+                else:
+                    _collect(value, found, 1, objects=True)
+            self._all = tuple(found[:MAX_VALUES])
         return self._all
 
     def joined(self) -> str:

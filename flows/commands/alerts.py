@@ -36,11 +36,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Print alerts; return the exit status."""
-    printed = 0
-    for message in read(load_settings(args.config), oldest=args.all, to_end=args.end):
+    for printed, message in enumerate(read(load_settings(args.config), oldest=args.all, to_end=args.end), 1):
         sys.stdout.buffer.write(message + b"\n")
         sys.stdout.buffer.flush()
-        printed += 1
         if args.count is not None and printed >= args.count:
             break
     return 0
@@ -56,7 +54,11 @@ def read(settings: Settings, oldest: bool, to_end: bool) -> Iterator[bytes]:
     try:
         consumer = Consumer(
             settings.kafka.config(
-                **{"group.id": f"{settings.kafka.group}-tail", "enable.auto.commit": False, "enable.partition.eof": True}
+                **{
+                    "group.id": f"{settings.kafka.group}-tail",
+                    "enable.auto.commit": False,
+                    "enable.partition.eof": True,
+                }
             )
         )
         found = consumer.list_topics(topic, timeout=10).topics[topic]
@@ -73,8 +75,9 @@ def read(settings: Settings, oldest: bool, to_end: bool) -> Iterator[bytes]:
     try:
         while open_ends or not to_end:
             for message in consumer.consume(500, 0.2):
-                if message.error() is not None:
-                    if message.error().code() == KafkaError._PARTITION_EOF:
+                problem = message.error()
+                if problem is not None:
+                    if problem.code() == KafkaError._PARTITION_EOF:
                         open_ends.discard(message.partition())
                     continue
                 raw = message.value() or b""

@@ -20,8 +20,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "check",
         help="check settings, connections and rules",
-        description="Check what `winnow run` needs: settings, Kafka and its topics, Postgres and its schema, Redis, rules "
-        "and metrics. One line each; exit status 1 if anything would fail.",
+        description="Check what `winnow run` needs: settings, Kafka and its topics, Postgres and its schema, Redis, "
+        "rules and metrics. One line each; exit status 1 if anything would fail.",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
     parser.set_defaults(run=run)

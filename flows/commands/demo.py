@@ -15,11 +15,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "demo",
         help="see it work: everything embedded, live traffic with attacks in it",
-        description="Start Kafka, Postgres and Valkey embedded, send two hours of made-up telemetry and then go on live, "
-        "with attacks in it, and show what is detected in the console. Ends with one JSON line on stdout. All data are "
+        description="Start Kafka, Postgres and Valkey embedded, send two hours of made-up telemetry and then go on live, with "
+        " attacks in it, and show what is detected in the console. Ends with one JSON line on stdout. All data are "
         "gone when it stops.",
     )
-    parser.add_argument("--seconds", type=float, metavar="N", help="end after N seconds of traffic (default: at Ctrl-C)")
+    parser.add_argument(
+        "--seconds", type=float, metavar="N", help="end after N seconds of traffic (default: at Ctrl-C)"
+    )
     parser.add_argument("--headless", action="store_true", help="no console")
     parser.add_argument("--llm", action="store_true", help="also run the LLM lane, with a small local model")
     parser.add_argument("--seed", type=int, default=1, help="seed of the traffic (default: %(default)s)")
@@ -36,9 +38,13 @@ def run(args: argparse.Namespace) -> int:
         from flows.demo import demo
         from state.embedded import EmbeddedError
     except ImportError as error:
-        raise UsageError(f"the embedded services are not installed ({error}): pip install 'winnow[embedded,console]'") from error
+        raise UsageError(
+            f"the embedded services are not installed ({error}): pip install 'winnow[embedded,console]'"
+        ) from error
     try:
-        counts = demo(args.seconds, args.headless, args.seed, lambda text: print(f"demo: {text}", file=sys.stderr, flush=True))
+        counts = demo(
+            args.seconds, args.headless, args.seed, lambda text: print(f"demo: {text}", file=sys.stderr, flush=True)
+        )
     except EmbeddedError as error:
         raise UsageError(str(error)) from error
     except RuntimeError as error:

@@ -20,10 +20,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Run recorded telemetry through the detect graph, as fast as it goes. Needs no server. Writes "
         "alerts.jsonl, incidents.jsonl, rejected.jsonl and summary.json to DIR.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a file of lines; .gz and .zst are unpacked")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="a file of lines; .gz and .zst are unpacked"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
     parser.add_argument("--rules", type=Path, metavar="DIR", help="Sigma rules, instead of those of the settings")
-    parser.add_argument("--format", default="auto", metavar="F", help="format of all files (default: each line is sniffed)")
+    parser.add_argument(
+        "--format", default="auto", metavar="F", help="format of all files (default: each line is sniffed)"
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
     parser.set_defaults(run=run)
@@ -66,7 +70,12 @@ class Progress:
         if now - self._said >= (1 if self._terminal else 10):
             self._said = now
             rate = self._lines / (now - self._started)
-            print(f"{self._lines:,} lines, {rate:,.0f}/s", end="\r" if self._terminal else "\n", file=sys.stderr, flush=True)
+            print(
+                f"{self._lines:,} lines, {rate:,.0f}/s",
+                end="\r" if self._terminal else "\n",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def end(self) -> None:
         """Leave the line."""

@@ -15,7 +15,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "run",
         help="run the detect flow",
-        description="Read telemetry from Kafka, write alerts and dead letters to Kafka and everything else to Postgres. "
+        description="Read telemetry from Kafka; write alerts and dead letters to Kafka and all else to Postgres. "
         "SIGTERM and Ctrl-C drain what was read, then end.",
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")

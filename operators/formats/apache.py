@@ -116,6 +116,7 @@ def _access(match: re.Match[str], raw: bytes, at: Position) -> Event:
         "http" if uri else "",
         0,
         0 if match["bytes"] == "-" else count(int(match["bytes"][:18])),
+        inbound=True,
     )
 
 
@@ -142,6 +143,7 @@ def _error(match: re.Match[str], raw: bytes, at: Position) -> Event:
         "apache",
         source_ip=source.ip if source is not None else "",
         source_port=port(number),
+        inbound=True,
     )
 
 

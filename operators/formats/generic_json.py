@@ -140,6 +140,8 @@ class GenericJson(Format):
             text_kind,
             _count(data, paths["source_bytes"]),
             _count(data, paths["destination_bytes"]),
+            "",
+            host == target.host != source.host,
         )
 
     def fields(self, event: Event) -> Fields:

@@ -150,6 +150,8 @@ class Suricata(Format):
             text_kind,
             sent,
             received,
+            "",
+            host == target.host != source.host,
         )
 
     def fields(self, event: Event) -> Fields:

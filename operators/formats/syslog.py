@@ -118,6 +118,7 @@ class Syslog(Format):
             parsed.process or line.program,
             bounded(parsed.text) if parsed.text else "",
             "shell" if parsed.text else "",
+            inbound=source is not None,
         )
 
     def fields(self, event: Event) -> Fields:

@@ -260,6 +260,7 @@ def to_event(record: Record, raw: bytes, at: Position, name: str, path: str = ""
         sent,
         received,
         header,
+        host == target.host != source.host,
     )
 
 

@@ -1,4 +1,8 @@
-"""Where results go. A sink is one module: a Bytewax ``DynamicSink`` that takes every ``Out`` and writes what it is for."""
+"""Where results go. A sink is one module: a ``Sink`` that is given every ``Out`` and writes what it is for."""
+
+from typing import ClassVar
+
+from bytewax.outputs import DynamicSink
 
 from analyzers.alerts import AlertUpdate
 from state.events import Rejected
@@ -8,4 +12,12 @@ from state.windows import HostSeen, HostWindow
 #: Everything the flow puts out.
 Out = AlertUpdate | HostWindow | HostSeen | LedgerRow | Rejected
 
-__all__ = ["Out"]
+
+class Sink(DynamicSink[Out]):
+    """A place that results go to. Delivery is at least once, by deterministic ids."""
+
+    #: Step id of the sink. Stored data.
+    name: ClassVar[str]
+
+
+__all__ = ["Out", "Sink"]

@@ -7,13 +7,13 @@ import time
 from typing import Any
 
 import orjson
-from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.outputs import StatelessSinkPartition
 from confluent_kafka import KafkaException, Producer
 
 from analyzers.alerts import AlertUpdate
 from operators import metrics
 from operators.kafka import KafkaSettings
-from operators.sinks import Out
+from operators.sinks import Out, Sink
 from state.events import Rejected
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 MAX_DEAD_LETTER = 65_536
 
 
-class KafkaSink(DynamicSink[Out]):
+class KafkaSink(Sink):
     """At least once: an alert is written when it appears, under an id that a reader can drop repeats by; a rejected
     message with its reason. While the broker is away the flow waits."""
 

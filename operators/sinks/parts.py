@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
-from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.outputs import StatelessSinkPartition
 
 from analyzers.alerts import AlertUpdate
-from operators.sinks import Out
+from operators.sinks import Out, Sink
 from state.alerts import Alert
 from state.events import Rejected
 from state.ledger import LedgerRow
@@ -24,7 +23,7 @@ class Part(msgspec.Struct):
     ledger: dict[str, LedgerRow] = msgspec.field(default_factory=dict)
 
 
-class PartsSink(DynamicSink[Out]):
+class PartsSink(Sink):
     """Results of a replay, in files: ``part-<worker>.msgpack`` and ``rejected-<worker>.jsonl``."""
 
     name = "parts"
@@ -63,7 +62,7 @@ class PartsPartition(StatelessSinkPartition[Out]):
         self._rejected.close()
         temporary = self._path.with_suffix(".tmp")
         temporary.write_bytes(msgspec.msgpack.encode(self._part))
-        os.replace(temporary, self._path)
+        temporary.replace(self._path)
 
 
 def _described(item: Rejected) -> dict[str, object]:

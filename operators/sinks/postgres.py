@@ -6,13 +6,12 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
-from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.outputs import StatelessSinkPartition
 
 from analyzers.alerts import AlertUpdate
 from operators import metrics
-from operators.sinks import Out
+from operators.sinks import Out, Sink
 from state.ledger import LedgerRow
 from state.postgres import DatabaseError, PostgresSettings
 from state.store import Store
@@ -20,10 +19,8 @@ from state.windows import HostSeen, HostWindow
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 
-
-class PostgresSink(DynamicSink[Out]):
+class PostgresSink(Sink):
     """At least once, with the same content each time, so in effect exactly once. While the database is away the flow
     waits: nothing is dropped, and nothing piles up but what Kafka keeps."""
 
@@ -47,22 +44,22 @@ class PostgresPartition(StatelessSinkPartition[Out]):
     def write_batch(self, items: list[Out]) -> None:
         """Write a batch, table by table; return when all of it is stored."""
         updates = [item for item in items if isinstance(item, AlertUpdate)]
-        rows = (
-            (self._store.write_alerts, [update.alert for update in updates]),
-            (self._store.write_evidence, [copy for update in updates for copy in update.evidence]),
-            (self._store.write_host_windows, [item for item in items if isinstance(item, HostWindow)]),
-            (self._store.write_hosts, [item for item in items if isinstance(item, HostSeen)]),
-            (self._store.write_ledger, [item for item in items if isinstance(item, LedgerRow)]),
-        )
-        for write, values in rows:
-            if values:
-                self._until_done(write, values)
+        alerts = [update.alert for update in updates]
+        evidence = [copy for update in updates for copy in update.evidence]
+        windows = [item for item in items if isinstance(item, HostWindow)]
+        hosts = [item for item in items if isinstance(item, HostSeen)]
+        ledger = [item for item in items if isinstance(item, LedgerRow)]
+        self._until_done(lambda: self._store.write_alerts(alerts))
+        self._until_done(lambda: self._store.write_evidence(evidence))
+        self._until_done(lambda: self._store.write_host_windows(windows))
+        self._until_done(lambda: self._store.write_hosts(hosts))
+        self._until_done(lambda: self._store.write_ledger(ledger))
 
-    def _until_done(self, write: Callable[[list[T]], None], values: list[T]) -> None:
+    def _until_done(self, write: Callable[[], None]) -> None:
         pause = 0.5
         while True:
             try:
-                return write(values)
+                return write()
             except DatabaseError as error:
                 metrics.SINK_RETRIES.labels(sink="postgres").inc()
                 log.warning("sink postgres: %s; trying again in %.1f s, the flow waits", error, pause)

@@ -18,7 +18,8 @@ from state.postgres import connect, migrate
 
 
 def create_topic(bootstrap: str, topic: str, partitions: int = 1) -> None:
-    AdminClient({"bootstrap.servers": bootstrap}).create_topics([NewTopic(topic, partitions, 1)])[topic].result(10)
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(10)
 
 
 def send(bootstrap: str, topic: str, values: Sequence[bytes], partition: int = 0) -> None:

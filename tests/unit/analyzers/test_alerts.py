@@ -15,7 +15,15 @@ MINUTE = 60_000_000
 
 def hit(minute: int, rule: str = "r1", level: Level = Level.high) -> Signal:
     return Signal(
-        "rule", rule, "Web shell", level, "web-1", minute * MINUTE, f"why {minute}", event_id=f"t-0-{minute}", raw=b"x" * 99
+        "rule",
+        rule,
+        "Web shell",
+        level,
+        "web-1",
+        minute * MINUTE,
+        f"why {minute}",
+        event_id=f"t-0-{minute}",
+        raw=b"x" * 99,
     )
 
 

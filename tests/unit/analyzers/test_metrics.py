@@ -34,7 +34,9 @@ def test_failed_logons_and_users_are_counted() -> None:
 
 def test_bytes_out_are_the_hosts_own_whichever_side_it_is() -> None:
     sent = event(CONN, 0, source_ip="10.0.0.1", destination_ip="192.0.2.1", source_bytes=70, destination_bytes=5)
-    served = event(CONN, 1, source_ip="192.0.2.9", destination_ip="10.0.0.1", source_bytes=1, destination_bytes=30)
+    served = event(
+        CONN, 1, source_ip="192.0.2.9", destination_ip="10.0.0.1", source_bytes=1, destination_bytes=30, inbound=True
+    )
     got = values([sent, served])
     assert (got["bytes_out"], got["bytes_in"], got["peers"]) == (100.0, 6.0, 2.0)
 

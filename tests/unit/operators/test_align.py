@@ -124,7 +124,9 @@ def test_silent_host_gets_empty_windows_and_is_then_forgotten() -> None:
     aligner = Aligner(["t-0"], silent_windows=3)
     for item in items_of("t-0", [(0, "a", False), (3600, "a", False)], 2, ended=False):
         aligner.add(item)
-    windows = [(item.start // WINDOW, item.partial is None) for item in aligner.release() if isinstance(item, HostEvents)]
+    windows = [
+        (item.start // WINDOW, item.partial is None) for item in aligner.release() if isinstance(item, HostEvents)
+    ]
     assert windows == [(0, False), (1, True), (2, True), (3, True)]
 
 
