@@ -24,7 +24,8 @@ from flows.traffic.producer import Produced
 from flows.traffic.settings import TrafficSettings
 from operators.kafka import ensure_topics
 from state.embedded import EmbeddedServices
-from state.postgres import connect, migrate
+from state.postgres import connect
+from state.revisions import migrate
 
 #: Past that is sent at once when the demo starts, seconds: hosts have habits by the time the live part begins.
 HISTORY = 2 * 3600

@@ -15,6 +15,7 @@ import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
 
 import analyzers.rules
+from analyzers.anomaly.gaussian import GaussianScorer
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router import Router
@@ -48,6 +49,7 @@ def build(
     settings: Settings,
 ) -> Dataflow:
     """Build the graph."""
+    GaussianScorer()  # brings River in now; at the first closed window it would stall the stream for seconds
     router = Router()
     flow = Dataflow("detect")
     batches = op.input("source", flow, source)

@@ -20,7 +20,7 @@ from flows.usage import UsageError
 from operators.kafka import KafkaSource, ensure_topics, list_partitions, stopping
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
-from state.postgres import pending
+from state.revisions import pending
 
 log = logging.getLogger(__name__)
 

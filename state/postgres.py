@@ -1,4 +1,4 @@
-"""Postgres: its settings, connections that never show a password, migrations, and text that Postgres accepts."""
+"""Postgres: its settings, connections that never show a password, and text that Postgres accepts."""
 
 from __future__ import annotations
 
@@ -7,20 +7,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 #: Advisory lock held while the schema changes. Stored data of a kind: every version of Winnow takes the same.
 SCHEMA_LOCK = 0x57494E4E4F57  # "WINNOW"
@@ -103,13 +95,11 @@ def redact(text: str) -> str:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what psycopg, its pool or SQLAlchemy raise into a ``DatabaseError`` of one line without a password."""
+    """Turn what psycopg or its pool raise into a ``DatabaseError`` of one line without a password."""
     try:
         yield
     except (psycopg.Error, PoolTimeout) as error:
         raise DatabaseError(_told(error)) from None
-    except DBAPIError as error:
-        raise DatabaseError(_told(error.orig or error)) from None
 
 
 def _told(error: BaseException) -> str:
@@ -137,55 +127,6 @@ def pool(settings: PostgresSettings, *, read_only: bool = False) -> ConnectionPo
         check=ConnectionPool.check_connection,
         open=True,
     )
-
-
-def migrate(dsn: str) -> list[str]:
-    """Bring the schema to the newest revision; return what was applied, oldest first, as ``0001 what it does``.
-
-    Everything happens in one transaction under an advisory lock: processes that start together apply each revision
-    once, and a revision that fails leaves nothing behind. Raise ``DatabaseError``.
-    """
-    with explained(), schema_connection(dsn) as connection:
-        config = alembic_config(connection)
-        missing = _pending(connection, config)
-        if missing:
-            command.upgrade(config, "head")
-    return missing
-
-
-def pending(dsn: str) -> list[str]:
-    """Return the revisions that ``migrate`` would apply, oldest first; changes nothing. Raise ``DatabaseError``."""
-    info = conninfo(dsn, read_only=True)
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(info), poolclass=NullPool)
-    with explained(), engine.connect() as connection:
-        return _pending(connection, alembic_config(connection))
-
-
-def _pending(connection: Connection, config: Config) -> list[str]:
-    script = ScriptDirectory.from_config(config)
-    now = MigrationContext.configure(connection).get_current_revision()
-    if now is not None and now not in {revision.revision for revision in script.walk_revisions()}:
-        raise DatabaseError(f"the database is at revision {now}, which this version of Winnow does not know")
-    return [f"{r.revision} {r.doc}" for r in script.iterate_revisions("head", now or "base")][::-1]
-
-
-@contextmanager
-def schema_connection(dsn: str) -> Iterator[Connection]:
-    """Lend a connection in a transaction that holds the schema lock; commit at the end, roll back on an error."""
-    info = conninfo(dsn, statement_timeout=0)
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(info), poolclass=NullPool)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
-        yield connection
-
-
-def alembic_config(connection: Connection) -> Config:
-    """Return Alembic's configuration for Winnow's revisions over an open connection."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config
 
 
 def clean(text: str) -> str:

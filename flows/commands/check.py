@@ -10,9 +10,8 @@ import redis
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from flows.detect import load_metrics, load_rules
 from flows.settings import Settings, load_settings
-from state.postgres import DatabaseError, pending
+from state.postgres import DatabaseError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,6 +54,8 @@ def _kafka(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _postgres(settings: Settings) -> Iterator[tuple[bool, str]]:
+    from state.revisions import pending
+
     try:
         missing = pending(settings.postgres.required_dsn())
     except DatabaseError as error:
@@ -79,12 +80,16 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
     missing = [path for path in settings.rules.paths if not path.exists()]
     yield from ((False, f"{path}: no such file or folder") for path in missing)
     if not missing:
+        from flows.detect import load_rules
+
         rules = load_rules(settings)
         yield not rules.problems, f"{len(rules.rules)} in force, {len(rules.problems)} not (see winnow rules check)"
 
 
 def _metrics(settings: Settings) -> Iterator[tuple[bool, str]]:
     try:
+        from flows.detect import load_metrics
+
         yield True, f"{len(load_metrics(settings).metrics)} host metrics"
     except (OSError, ValueError) as error:
         yield False, str(error)

@@ -15,8 +15,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "demo",
         help="see it work: everything embedded, live traffic with attacks in it",
-        description="Start Kafka, Postgres and Valkey embedded, send two hours of made-up telemetry and then go on live, with "
-        " attacks in it, and show what is detected in the console. Ends with one JSON line on stdout. All data are "
+        description="Start Kafka, Postgres and Valkey embedded, send two hours of made-up telemetry and go on live, "
+        "with attacks in it, and show what is detected in the console. Ends with one JSON line on stdout. All data are "
         "gone when it stops.",
     )
     parser.add_argument(

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from flows.settings import load_settings
-from state.postgres import migrate
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,6 +22,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Apply what is pending and print it; ``DatabaseError`` if the database cannot be reached or none is configured."""
+    from state.revisions import migrate
+
     applied = migrate(load_settings(args.config).postgres.required_dsn())
     for revision in applied:
         print(f"applied {revision}")

@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-from flows.replay import replay
 from flows.settings import load_settings
 from flows.usage import UsageError
 
@@ -35,6 +34,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Replay; return the exit status."""
+    from flows.replay import replay
+
     settings = load_settings(args.config)
     if args.rules is not None:
         if not args.rules.exists():

@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from dashboards.server import ConsoleServer
 from state.alerts import Alert, Evidence, Level
 from state.embedded import EmbeddedPostgres
-from state.postgres import PostgresSettings, connect, migrate
+from state.postgres import PostgresSettings, connect
+from state.revisions import migrate
 from state.store import Store
 from tests.browser import sample
 from tests.browser.chromium import BINARY, Chromium

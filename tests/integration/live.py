@@ -14,7 +14,8 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from flows.settings import Settings
-from state.postgres import connect, migrate
+from state.postgres import connect
+from state.revisions import migrate
 
 
 def create_topic(bootstrap: str, topic: str, partitions: int = 1) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from flows.cli import main
 from state.alerts import Alert, Level
-from state.postgres import PostgresSettings, connect, migrate
+from state.postgres import PostgresSettings, connect
+from state.revisions import migrate
 from state.store import Store
 
 Winnow = Callable[..., tuple[int, str, str]]

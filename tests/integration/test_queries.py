@@ -14,7 +14,8 @@ from dashboards import queries
 from dashboards.records import AlertFilter, Source
 from state.alerts import Alert, Evidence, Level, moment
 from state.ledger import LedgerRow
-from state.postgres import DatabaseError, PostgresSettings, connect, migrate, pool
+from state.postgres import DatabaseError, PostgresSettings, connect, pool
+from state.revisions import migrate
 from state.store import Store
 from state.windows import HostSeen, HostWindow
 

@@ -17,18 +17,8 @@ from state.alerts import Alert, Evidence, Level, moment
 from state.ids import alert_id
 from state.ledger import LedgerRow
 from state.partitions import existing_days
-from state.postgres import (
-    MAX_KEY_CHARS,
-    DatabaseError,
-    PostgresSettings,
-    alembic_config,
-    clean_key,
-    connect,
-    migrate,
-    pending,
-    pool,
-    schema_connection,
-)
+from state.postgres import MAX_KEY_CHARS, DatabaseError, PostgresSettings, clean_key, connect, pool
+from state.revisions import alembic_config, migrate, pending, schema_connection
 from state.store import Pruned, Store
 from state.windows import HostSeen, HostWindow
 
