@@ -128,6 +128,8 @@ class Host:
     def _judge(self, index: int, value: float, scorer: GaussianScorer, window: HostEvents) -> Signal | None:
         metric = self._metrics.metrics[index]
         if metric.threshold is not None and metric.peak and value >= metric.threshold:
+            # The minute in which the same attack ends is below the limit: no news beside this.
+            self._muted[index] = window.start + self._settings.mute_windows * WINDOW
             reason = f"{metric.name} was {value:,.0f} in a minute; the limit is {metric.threshold:,.0f}"
             return self._signal("threshold", metric, "peak", window, reason)
         if scorer.seen < self._settings.grace or self._muted.get(index, -1) > window.start:

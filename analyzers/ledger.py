@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+from msgspec import structs
 
 from state.ledger import SPAN, LedgerRow
 
@@ -35,6 +36,7 @@ class _Saved(msgspec.Struct):
     version: int
     origin: str
     rows: list[LedgerRow]
+    changed: set[int]
 
 
 class LedgerBook:
@@ -42,7 +44,8 @@ class LedgerBook:
 
     >>> book = LedgerBook("telemetry-0")
     >>> deltas = [LedgerDelta("telemetry-0", 0, consumed=3, rule=2), LedgerDelta("telemetry-0", 0, rule=1)]
-    >>> [row.rule for row in book.add(deltas)]
+    >>> book.add(deltas)
+    >>> [row.rule for row in book.take()]
     [3]
     """
 
@@ -53,10 +56,10 @@ class LedgerBook:
         topic, _, partition = origin.rpartition("-")
         self._topic, self._partition = topic, int(partition)
         self._rows: dict[int, LedgerRow] = {}
+        self._changed: set[int] = set()
 
-    def add(self, deltas: Iterable[LedgerDelta]) -> list[LedgerRow]:
-        """Add counts; return the rows that changed, as they now are."""
-        touched: dict[int, LedgerRow] = {}
+    def add(self, deltas: Iterable[LedgerDelta]) -> None:
+        """Add counts."""
         for delta in deltas:
             row = self._rows.get(delta.bucket)
             if row is None:
@@ -70,17 +73,28 @@ class LedgerBook:
             for source, count in delta.sources.items():
                 row.sources[source] = row.sources.get(source, 0) + count
             row.versions.update(delta.versions)
-            touched[delta.bucket] = row
-        changed = [msgspec.convert(msgspec.to_builtins(row), LedgerRow) for row in touched.values()]
-        for bucket, row in touched.items():
+            self._changed.add(delta.bucket)
+
+    @property
+    def changed(self) -> bool:
+        """Return whether any row was changed since it was last taken."""
+        return bool(self._changed)
+
+    def take(self) -> list[LedgerRow]:
+        """Return the rows that changed since the last time, as they now are."""
+        taken = []
+        for bucket in sorted(self._changed):
+            row = self._rows[bucket]
+            taken.append(structs.replace(row, sources=dict(row.sources), versions=dict(row.versions)))
             settled = row.consumed == row.rejected + row.skipped + row.rule + row.bert + row.llm
             if settled and row.consumed + row.absent >= SPAN:
                 del self._rows[bucket]
-        return changed
+        self._changed.clear()
+        return taken
 
     def snapshot(self) -> bytes:
         """Return the state as versioned bytes."""
-        return msgspec.msgpack.encode(_Saved(self.VERSION, self._origin, list(self._rows.values())))
+        return msgspec.msgpack.encode(_Saved(self.VERSION, self._origin, list(self._rows.values()), self._changed))
 
     @classmethod
     def restore(cls, state: bytes) -> LedgerBook:
@@ -94,4 +108,5 @@ class LedgerBook:
             raise ValueError(f"ledger: snapshot version {saved.version} cannot be read")
         book = cls(saved.origin)
         book._rows = {row.bucket: row for row in saved.rows}
+        book._changed = saved.changed
         return book

@@ -83,7 +83,16 @@ def consume(bootstrap: str, topic: str, count: int) -> float:
     """Consume and decode ``count`` messages in this process; return messages a second after the first batch."""
     decoder = msgspec.json.Decoder(Conn if topic == "zeek" else msgspec.Raw)
     decode = decoder.decode if topic == "zeek" else msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "plain", "queued.min.messages": 20_000})
+    # The flow's own settings, for both sides to wait for the broker alike.
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "plain",
+            "queued.min.messages": 20_000,
+            "fetch.queue.backoff.ms": 2,
+            "fetch.message.max.bytes": 4_000_000,
+        }
+    )
     consumer.assign([TopicPartition(topic, 0, 0)])
     done, began, first = 0, 0.0, 0
     while done < count:

@@ -29,13 +29,11 @@ RECOVERY_PARTITIONS = 64
 
 
 def run(settings: Settings, workers: int = 1) -> None:
-    """Run the detect flow until SIGTERM or Ctrl-C; then drain what was read and return.
+    """Run the detect flow, once prepared, until SIGTERM or Ctrl-C; then drain what was read and return.
 
     Raises:
-        UsageError: a service that is not configured, cannot be reached, or is not migrated.
         RuntimeError: a worker died.
     """
-    prepare(settings)
     if workers == 1:
         work(settings)
     else:
@@ -43,7 +41,12 @@ def run(settings: Settings, workers: int = 1) -> None:
 
 
 def prepare(settings: Settings) -> None:
-    """See to it that topics, schema and recovery store are there."""
+    """See to it that topics, schema and recovery store are there.
+
+    Raises:
+        UsageError: Kafka is not configured or cannot be reached, or the database is not migrated.
+        DatabaseError: the database is not configured or cannot be reached.
+    """
     try:
         for topic in ensure_topics(settings.kafka):
             log.warning("topic %s did not exist; it was created with %d partitions", topic, settings.kafka.partitions)

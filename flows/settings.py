@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from analyzers.alerts import AlertSettings
 from analyzers.host import HostSettings
+from dashboards.settings import DSN_VARIABLE
 from operators.clock import TimeSettings
 from operators.formats.settings import FormatSettings
 from operators.kafka import KafkaSettings
 from state.postgres import PostgresSettings
 
 PREFIX = "WINNOW_"
-#: Names with our prefix that are no settings: where the settings are, and what tests read.
-OTHERS = {"WINNOW_CONFIG", "WINNOW_DATA", "WINNOW_TEST_KAFKA"}
+#: Names with our prefix that are no settings: where the settings are, what the console is told, and what tests read.
+OTHERS = {"WINNOW_CONFIG", DSN_VARIABLE, "WINNOW_DATA", "WINNOW_TEST_KAFKA"}
 
 
 class SettingsError(Exception):
@@ -115,9 +117,11 @@ def load_settings(path: Path | None = None) -> Settings:
     if given is not None or file.exists():
         try:
             values = tomllib.loads(file.read_text())
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise SettingsError(f"{file}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{file}: {error}") from error
-    _refuse_unknown_variables()
+    _refuse_wrong_variables()
     try:
         return Settings(**values)
     except ValidationError as error:
@@ -131,17 +135,25 @@ def _said(place: tuple[int | str, ...], kind: str, message: str) -> str:
     return f"unknown setting {name}" if kind == "extra_forbidden" else f"setting {name}: {message}"
 
 
-def _refuse_unknown_variables() -> None:
-    # pydantic-settings passes over a variable that matches no field; a misspelt one must not be passed over.
+def _refuse_wrong_variables() -> None:
+    # pydantic-settings passes over a variable that matches no field; a misspelt one must not be passed over. And of a
+    # list or mapping that is no JSON it names the section only.
     for variable in sorted(os.environ):
-        if not variable.startswith(PREFIX) or variable in OTHERS:
+        if not variable.upper().startswith(PREFIX) or variable in OTHERS:
             continue
         model: type[BaseModel] = Settings
         parts = variable[len(PREFIX) :].lower().split("__")
         for depth, part in enumerate(parts):
+            name = ".".join(parts[: depth + 1])
             field = model.model_fields.get(part)
             if field is None:
-                raise SettingsError(f"unknown setting {'.'.join(parts[: depth + 1])} (environment variable {variable})")
-            if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+                raise SettingsError(f"unknown setting {name} (environment variable {variable})")
+            section = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+            if depth == len(parts) - 1 and (section or get_origin(field.annotation) in (list, tuple, dict)):
+                try:
+                    json.loads(os.environ[variable])
+                except ValueError:
+                    raise SettingsError(f"setting {name}: not JSON (environment variable {variable})") from None
+            if not section:
                 break  # a plain value, or a mapping whose keys are the operator's
-            model = field.annotation
+            model = field.annotation  # type: ignore[assignment]

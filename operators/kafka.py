@@ -188,6 +188,10 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
                     "auto.offset.reset": "error",
                     "fetch.wait.max.ms": 100,
                     "queued.min.messages": 20_000,
+                    # A full queue pauses fetching for this long; the default of a second empties it ten times over
+                    # (measured: 45 k messages a second with it, 400 k without).
+                    "fetch.queue.backoff.ms": 2,
+                    "fetch.message.max.bytes": 4_000_000,
                     "queued.max.messages.kbytes": 65_536,
                     "statistics.interval.ms": 500,
                     "stats_cb": self._on_statistics,

@@ -114,7 +114,7 @@ def connect(dsn: str, *, read_only: bool = False, autocommit: bool = False) -> p
 
 
 def pool(settings: PostgresSettings, *, read_only: bool = False) -> ConnectionPool:
-    """Return an open pool that grows to ``pool_size`` and checks a connection before lending it. Close it when done.
+    """Return an open pool that grows to ``pool_size``. Close it when done.
 
     Its connections commit by themselves: open a transaction by ``connection.transaction()``.
     """
@@ -124,7 +124,6 @@ def pool(settings: PostgresSettings, *, read_only: bool = False) -> ConnectionPo
         min_size=1,
         max_size=settings.pool_size,
         timeout=settings.connect_timeout,
-        check=ConnectionPool.check_connection,
         open=True,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -16,23 +17,26 @@ from state.events import Event, Kind
 
 BUILTIN = Path(__file__).with_name("builtin.yml")
 
-Extractor = Callable[[Sequence[Event]], Any]
+Values = Callable[[Event], Any]
 
-#: What can be counted of an event: name to a function from events to the values that they have.
-#: ``peer``, ``bytes_out`` and ``bytes_in`` are seen from the event's host, whichever side of the connection it is.
-EXTRACTORS: dict[str, Extractor] = {
-    "user": lambda events: {e.user for e in events if e.user},
-    "process": lambda events: {e.process for e in events if e.process},
-    "text": lambda events: {e.text for e in events if e.text},
-    "text_length": lambda events: (len(e.text) for e in events),
-    "destination_port": lambda events: {e.destination_port for e in events if e.destination_port},
-    "peer": lambda events: {ip for e in events if (ip := e.source_ip if e.inbound else e.destination_ip)},
-    # An authentication is reached from its source, whether or not its format says which side the host is.
-    "source": lambda events: {
-        e.source_ip for e in events if e.source_ip and (e.inbound or e.kind.category == "authentication")
-    },
-    "bytes_out": lambda events: (e.destination_bytes if e.inbound else e.source_bytes for e in events),
-    "bytes_in": lambda events: (e.source_bytes if e.inbound else e.destination_bytes for e in events),
+
+def text_length(event: Event) -> int:
+    """Return the length of the event's text, characters."""
+    return len(event.text)
+
+
+#: What can be summed or counted distinct of an event: name to its attribute, as seen from the event's host when that is
+#: the source, and when it is the destination (``inbound``). None: nothing then.
+EXTRACTORS: dict[str, tuple[Values | None, Values | None]] = {
+    "user": (attrgetter("user"), attrgetter("user")),
+    "process": (attrgetter("process"), attrgetter("process")),
+    "text": (attrgetter("text"), attrgetter("text")),
+    "text_length": (text_length, text_length),
+    "destination_port": (attrgetter("destination_port"), attrgetter("destination_port")),
+    "peer": (attrgetter("destination_ip"), attrgetter("source_ip")),
+    "source": (None, attrgetter("source_ip")),
+    "bytes_out": (attrgetter("source_bytes"), attrgetter("destination_bytes")),
+    "bytes_in": (attrgetter("destination_bytes"), attrgetter("source_bytes")),
 }
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,63}$")]
@@ -89,11 +93,11 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Plan(NamedTuple):
-    """What a kind of event feeds, by index in the metric set."""
+    """What events of one kind and direction feed, by index in the metric set."""
 
     counts: tuple[int, ...]
-    sums: tuple[tuple[int, Extractor], ...]
-    distinct: tuple[tuple[int, Extractor], ...]
+    sums: tuple[tuple[int, Values], ...]
+    distinct: tuple[tuple[int, Values], ...]
 
 
 class MetricSet:
@@ -111,7 +115,7 @@ class MetricSet:
         self.names = tuple(names)
         self.version = hashlib.blake2b(msgspec.json.encode(self.metrics), digest_size=6).hexdigest()
         #: By identity, which is cheaper to look up than a value; the kind is kept, so that its identity stays its own.
-        self._plans: dict[int, tuple[Kind, Plan]] = {}
+        self._plans: dict[tuple[int, bool], tuple[Kind, Plan]] = {}
 
     @classmethod
     def load(cls, path: Path = BUILTIN) -> MetricSet:
@@ -125,34 +129,39 @@ class MetricSet:
         except (yaml.YAMLError, msgspec.ValidationError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
-    def plan(self, kind: Kind) -> Plan:
-        """Return what a kind feeds."""
-        known = self._plans.get(id(kind))
+    def plan(self, kind: Kind, inbound: bool) -> Plan:
+        """Return what events of a kind and direction feed."""
+        known = self._plans.get((id(kind), inbound))
         if known is None:
-            fed = [(i, m) for i, m in enumerate(self.metrics) if m.where.accepts(kind)]
-            plan = Plan(
-                tuple(i for i, m in fed if m.aggregate == "count"),
-                tuple((i, EXTRACTORS[m.of]) for i, m in fed if m.aggregate == "sum"),
-                tuple((i, EXTRACTORS[m.of]) for i, m in fed if m.aggregate == "distinct"),
-            )
+            counts, sums, distinct = [], [], []
+            for index, metric in enumerate(self.metrics):
+                if not metric.where.accepts(kind):
+                    continue
+                if metric.aggregate == "count":
+                    counts.append(index)
+                elif (values := EXTRACTORS[metric.of][inbound]) is not None:
+                    (sums if metric.aggregate == "sum" else distinct).append((index, values))
             if len(self._plans) > 20_000:
                 self._plans.clear()
-            known = self._plans[id(kind)] = (kind, plan)
+            plan = Plan(tuple(counts), tuple(sums), tuple(distinct))
+            known = self._plans[(id(kind), inbound)] = (kind, plan)
         return known[1]
 
-    def count(self, partial: Partial, kind: Kind, events: Sequence[Event]) -> None:
-        """Count events of one kind into a partial."""
-        plan = self.plan(kind)
+    def count(self, partial: Partial, events: Sequence[Event]) -> None:
+        """Count events, all of one kind and direction, into a partial."""
+        plan = self.plan(events[0].kind, events[0].inbound)
         sums = partial.sums
         n = len(events)
         for index in plan.counts:
             sums[index] = sums.get(index, 0) + n
-        for index, numbers in plan.sums:
-            total = sum(numbers(events))
+        for index, number in plan.sums:
+            total = sum(map(number, events))
             if total:
                 sums[index] = sums.get(index, 0) + total
-        for index, different in plan.distinct:
-            values = different(events)
+        for index, value in plan.distinct:
+            values = set(map(value, events))
+            values.discard("")
+            values.discard(0)
             if values:
                 known = partial.distinct.get(index)
                 if known is None:

@@ -58,6 +58,9 @@ def read(settings: Settings, oldest: bool, to_end: bool) -> Iterator[bytes]:
                     "group.id": f"{settings.kafka.group}-tail",
                     "enable.auto.commit": False,
                     "enable.partition.eof": True,
+                    # What goes wrong is said in our words, once; librdkafka would say it in its own at every attempt.
+                    "log_level": 0,
+                    "error_cb": _say,
                 }
             )
         )
@@ -94,3 +97,7 @@ def read(settings: Settings, oldest: bool, to_end: bool) -> Iterator[bytes]:
                 yield raw
     finally:
         consumer.close()
+
+
+def _say(error: KafkaError) -> None:
+    print(f"winnow: Kafka: {error.str()}", file=sys.stderr)

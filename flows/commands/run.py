@@ -25,11 +25,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run until told to end; return the exit status."""
+    from flows.live import prepare
     from flows.live import run as run_flow
 
     if args.workers < 1:
         raise UsageError("--workers must be at least 1")
     settings = load_settings(args.config)
+    prepare(settings)
     print(f"winnow: detecting on {', '.join(settings.kafka.telemetry)} with {args.workers} workers", file=sys.stderr)
     try:
         run_flow(settings, args.workers)

@@ -116,21 +116,27 @@ def _settings(args: argparse.Namespace) -> TrafficSettings:
     plan = []
     for text in args.attack:
         name, _, offset = text.partition("@")
-        plan.append({"scenario": name, "offset": float(offset or 0)})
+        plan.append({"scenario": name, "offset": offset or 0})
     return TrafficSettings.model_validate(
         {**{key: value for key, value in given.items() if value is not None}, "attacks": plan}
     )
 
 
 def _moment(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"no ISO 8601 time: {text!r}") from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _not_negative(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not value >= 0:
-        raise ValueError("must not be negative")
+        raise argparse.ArgumentTypeError(f"no number from 0: {text!r}")
     return value
 
 

@@ -23,12 +23,12 @@ def values(events: list[Event]) -> dict[str, float]:
     metrics = MetricSet.load()
     partial = Partial()
     for one in events:
-        metrics.count(partial, one.kind, [one])
+        metrics.count(partial, [one])
     return {metrics.names[i]: v for i, v in partial.values().items()}
 
 
 def test_failed_logons_and_users_are_counted() -> None:
-    got = values([event(FAILED, i, user=f"u{i % 3}", source_ip="192.0.2.1") for i in range(9)])
+    got = values([event(FAILED, i, user=f"u{i % 3}", source_ip="192.0.2.1", inbound=True) for i in range(9)])
     assert got == {"events": 9.0, "logons_failed": 9.0, "users": 3.0, "sources": 1.0}
 
 
