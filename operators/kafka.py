@@ -206,15 +206,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             raise StopIteration
         now = time.monotonic()
         self._wait = POLL
-        for message in self._consumer.consume(self._batch - len(self._pending), 0):
-            error = message.error()
-            if error is not None:
-                self._on_error(error)
-                continue
-            if not self._pending:
-                self._pending_since = now
-            self._at_end = False
-            self._pending.append(message)
+        self._read(now)
         if self._pending:
             self._last_message = now
             full = len(self._pending) >= self._batch
@@ -226,6 +218,21 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             self._wait = 0.002
             return []
         return self._beat(now)
+
+    def _read(self, now: float) -> None:
+        messages = self._consumer.consume(self._batch - len(self._pending), 0)
+        if not messages:
+            return
+        good = [message for message in messages if message.error() is None]
+        if good:
+            if not self._pending:
+                self._pending_since = now
+            self._at_end = False
+            self._pending += good
+        if len(good) < len(messages):
+            for message in messages:
+                if (error := message.error()) is not None:
+                    self._on_error(error)
 
     def next_awake(self) -> datetime | None:
         """Ask again at once while there is more, else soon."""

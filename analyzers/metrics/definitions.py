@@ -133,7 +133,9 @@ class MetricSet:
         """Return what events of a kind and direction feed."""
         known = self._plans.get((id(kind), inbound))
         if known is None:
-            counts, sums, distinct = [], [], []
+            counts: list[int] = []
+            sums: list[tuple[int, Values]] = []
+            distinct: list[tuple[int, Values]] = []
             for index, metric in enumerate(self.metrics):
                 if not metric.where.accepts(kind):
                     continue

@@ -116,7 +116,10 @@ def _settings(args: argparse.Namespace) -> TrafficSettings:
     plan = []
     for text in args.attack:
         name, _, offset = text.partition("@")
-        plan.append({"scenario": name, "offset": offset or 0})
+        try:
+            plan.append({"scenario": name, "offset": float(offset or 0)})
+        except ValueError:
+            raise ValueError(f"--attack {text}: no number of seconds: {offset!r}") from None
     return TrafficSettings.model_validate(
         {**{key: value for key, value in given.items() if value is not None}, "attacks": plan}
     )

@@ -45,6 +45,13 @@ def test_threshold_names_the_attack_even_on_a_new_host() -> None:
     ]
 
 
+def test_the_last_minute_of_an_attack_is_no_second_alert_beside_the_threshold() -> None:
+    host = Host("web-1", METRICS, HostSettings())
+    play(host, day(1, 300))
+    _, signals = play(host, [window(300, events=260, logons_failed=55), window(301, events=230, logons_failed=15)])
+    assert [(s.kind, s.rule) for s in signals] == [("threshold", "logons_failed:peak")]
+
+
 def test_peak_below_the_threshold_is_an_anomaly_with_its_band_and_then_muted() -> None:
     host = Host("web-1", METRICS, HostSettings())
     play(host, day(1, 300))

@@ -194,7 +194,7 @@ class TestTraffic:
         [
             (("--hours", "-1"), "--hours"),
             (("--attack", "picnic@3"), "picnic"),
-            (("--attack", "port_scan@soon"), "offset"),
+            (("--attack", "port_scan@soon"), "--attack port_scan@soon"),
             (("--hosts", "1"), "hosts"),
         ],
     )
