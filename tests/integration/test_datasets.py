@@ -108,9 +108,12 @@ def _streams(folder: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
 
 
 def _said_windows(event: Event) -> datetime | None:
-    # EventTime is local time, four to five hours behind.
-    stamp = orjson.loads(event.raw).get("@timestamp")
-    return datetime.fromisoformat(stamp) if stamp else None
+    # EventTime is local time, four to five hours behind; one recording has Sysmon's UtcTime instead of @timestamp,
+    # and a TimeCreated of a twelve-hour clock without its AM and PM, which nothing can be made of.
+    fields = orjson.loads(event.raw)
+    if stamp := fields.get("@timestamp"):
+        return datetime.fromisoformat(stamp)
+    return datetime.fromisoformat(fields["UtcTime"]).replace(tzinfo=UTC) if "UtcTime" in fields else None
 
 
 def _said_evtx(event: Event) -> datetime | None:
