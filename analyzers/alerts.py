@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,7 +24,9 @@ class AlertSettings(BaseModel):
     group_minutes: int = Field(
         default=60, ge=1, le=1440, description="Signals of one rule on one host within this are one alert."
     )
-    min_level: str = Field(default="low", description="Lowest level of a rule match that alerts.")
+    min_level: Literal["informational", "low", "medium", "high", "critical"] = Field(
+        default="low", description="Lowest level of a rule match that alerts."
+    )
     evidence_bytes: int = Field(
         default=16_384, ge=256, le=1_048_576, description="Longest copy of an event kept as evidence."
     )

@@ -22,7 +22,7 @@ ROLLUPS = (600, 3600)
 class HostSettings(BaseModel):
     """How a host's windows are scored."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     grace: int = Field(default=30, ge=2, description="Windows a metric is learned before it is scored.")
     spread: float = Field(default=0.35, gt=0, description="Least standard deviation believed, in log(1 + value).")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flows.settings import Settings
+from flows.settings import PREFIX, Settings
 
 #: Environment variable by which a worker learns its place; the settings come with it, secrets included, and are
 #: therefore never in argv, where every user of the machine could read them.
@@ -34,7 +34,6 @@ def run_workers(module: Sequence[str], workers: int, settings: Settings) -> None
         RuntimeError: one ended badly; the others were ended with it.
     """
     addresses = _free_addresses(workers)
-    told = reveal(settings)
     children: list[subprocess.Popen[bytes]] = []
 
     def forward(number: int, _: object) -> None:
@@ -45,16 +44,21 @@ def run_workers(module: Sequence[str], workers: int, settings: Settings) -> None
     previous = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         for index in range(workers):
-            place = msgspec.json.encode(Place(index, addresses, told)).decode()
+            env = worker_environment(index, addresses, settings)
             # A group of their own: Ctrl-C reaches them through us, once, and not twice.
-            children.append(
-                subprocess.Popen([sys.executable, "-m", *module], env={**os.environ, PLACE: place}, process_group=0)
-            )
+            children.append(subprocess.Popen([sys.executable, "-m", *module], env=env, process_group=0))
         _watch(children)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
         _end(children)
+
+
+def worker_environment(index: int, addresses: list[str], settings: Settings) -> dict[str, str]:
+    """Return the environment of a worker: ours, but for the settings, which it is to take from us and nowhere else."""
+    place = msgspec.json.encode(Place(index, addresses, reveal(settings))).decode()
+    ours = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
+    return {**ours, PLACE: place}
 
 
 def worker_settings() -> tuple[int, list[str], Settings]:

@@ -17,12 +17,13 @@ import psycopg
 from pydantic import SecretStr
 
 from dashboards.server import ConsoleServer
+from flows.cluster import worker_environment
 from flows.commands.alerts import read
-from flows.settings import Settings
+from flows.live import prepare
+from flows.settings import Settings, load_settings
 from flows.traffic import Traffic, produce
 from flows.traffic.producer import Produced
 from flows.traffic.settings import TrafficSettings
-from operators.kafka import ensure_topics
 from state.embedded import EmbeddedServices
 from state.postgres import connect
 from state.revisions import migrate
@@ -50,23 +51,19 @@ def demo(seconds: float | None, headless: bool, seed: int, say: Callable[[str], 
     stop = threading.Event()
     with _on_signals(stop), EmbeddedServices() as services:
         say("Kafka, Postgres and Valkey are up")
-        settings = Settings()
+        settings = load_settings()
         settings.kafka.bootstrap_servers = services.kafka.bootstrap_servers
         settings.postgres.dsn = SecretStr(services.postgres.dsn)
         migrate(services.postgres.dsn)
-        ensure_topics(settings.kafka)
-        port = _free_port()
+        settings.metrics.port = port = _free_port()
+        settings.recovery.folder = services.folder / "recovery"
+        prepare(settings)
         flow = services.keeper.start(
             "detect",
-            [sys.executable, "-m", "flows.cli", "run"],
+            [sys.executable, "-m", "flows.live"],
             cwd=services.folder,
             stop_signal=signal.SIGTERM,
-            env={
-                **services.environment,
-                "PYTHONPATH": str(Path(__file__).parents[1]),
-                "WINNOW_METRICS__PORT": str(port),
-                "WINNOW_RECOVERY__FOLDER": str(services.folder / "recovery"),
-            },
+            env={**worker_environment(0, [], settings), "PYTHONPATH": str(Path(__file__).parents[1])},
         )
         sent = Produced()
         done = threading.Event()

@@ -21,6 +21,7 @@ from analyzers.metrics import MetricSet
 from analyzers.router import Router
 from analyzers.rules import RuleSet
 from flows.settings import Settings, load_settings
+from flows.usage import UsageError
 from operators.alerts import AlertLogic
 from operators.align import AlignLogic, HostItem
 from operators.batch import Collected, ShardItem
@@ -54,7 +55,7 @@ def build(
     flow = Dataflow("detect")
     batches = op.input("source", flow, source)
     judged = op.map("rules", batches, Judge(rules).judge)
-    collected = op.map("collect", judged, Collector(host_metrics, router).collect)
+    collected = op.map("collect", judged, Collector(host_metrics, router, settings.alerts.lowest).collect)
     counted = op.inspect("count", collected, count)
 
     shards = op.flat_map("shards", counted, to_shards)
@@ -94,14 +95,28 @@ def flow() -> Dataflow:
 
 
 def load_rules(settings: Settings) -> RuleSet:
-    """Load the rules in force: shipped ones, and those of the settings."""
+    """Load the rules in force: shipped ones, and those of the settings.
+
+    Raises:
+        UsageError: a path of the settings does not exist.
+    """
     paths = ([BUILTIN_RULES] if settings.rules.builtin else []) + settings.rules.paths
-    return RuleSet.load(paths, placeholders=settings.rules.placeholders)
+    try:
+        return RuleSet.load(paths, placeholders=settings.rules.placeholders)
+    except FileNotFoundError as error:
+        raise UsageError(f"setting rules.paths: {error}") from error
 
 
 def load_metrics(settings: Settings) -> MetricSet:
-    """Load the host metrics in force."""
-    return MetricSet.load(settings.metrics.definitions) if settings.metrics.definitions else MetricSet.load()
+    """Load the host metrics in force.
+
+    Raises:
+        UsageError: the file of the settings cannot be read, or is no metric set.
+    """
+    try:
+        return MetricSet.load(settings.metrics.definitions) if settings.metrics.definitions else MetricSet.load()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"setting metrics.definitions: {error}") from error
 
 
 def to_shards(collected: Collected) -> Iterable[tuple[str, ShardItem]]:

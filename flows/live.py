@@ -57,15 +57,18 @@ def prepare(settings: Settings) -> None:
     missing = pending(settings.postgres.required_dsn())
     if missing:
         raise UsageError("the database is not migrated: run winnow migrate")
-    recovery_store(settings)
+    if recovery_store(settings) is None:
+        log.warning("recovery.folder is not set: a restart forgets all state and reads Kafka from its start again")
 
 
 def recovery_store(settings: Settings) -> Path | None:
     """Return the recovery folder, made if it is missing; state in it is pickled, so only its owner may read it."""
     folder = settings.recovery.folder
-    if folder is not None and not any(folder.glob("part-*.sqlite3")):
+    if folder is not None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        init_db_dir(folder, RECOVERY_PARTITIONS)
+        folder.chmod(0o700)
+        if not any(folder.glob("part-*.sqlite3")):
+            init_db_dir(folder, RECOVERY_PARTITIONS)
     return folder
 
 
@@ -84,7 +87,7 @@ def work(settings: Settings, index: int = 0, addresses: list[str] | None = None)
     cli_main(
         flow,
         process_id=index if addresses else None,
-        addresses=addresses,
+        addresses=addresses or None,
         epoch_interval=timedelta(seconds=settings.recovery.interval_seconds),
         recovery_config=RecoveryConfig(folder, backup_interval=keep) if folder is not None else None,
     )

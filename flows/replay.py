@@ -20,7 +20,7 @@ from flows.cluster import run_workers
 from flows.detect import build, load_metrics, load_rules
 from flows.settings import Settings
 from flows.usage import UsageError
-from operators.files import FileSource, name_files
+from operators.files import UNREADABLE, FileSource, name_files
 from operators.formats import FORMATS
 from operators.sinks.parts import Part, PartsSink
 
@@ -44,7 +44,8 @@ def replay(
     """Run the files through the detect graph and write the results to ``out``; return the summary.
 
     Raises:
-        UsageError: a file that cannot be read, an unknown format, an output folder that cannot be made.
+        UsageError: a file that cannot be read, or not to its end (what could be read is written all the same), an
+            unknown format, an output folder that cannot be made.
     """
     named = _checked(files, format)
     try:
@@ -123,6 +124,12 @@ def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
         "events_per_second": round(events / seconds) if seconds else 0,
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    damaged = [item for item in map(orjson.loads, rejected) if item["reason"] == UNREADABLE]
+    if damaged:
+        told = "; ".join(
+            f"{item['file']} cannot be read after line {item['line']}: {item['detail']}" for item in damaged
+        )
+        raise UsageError(f"{told} (what could be read is in {out})")
     return summary
 
 

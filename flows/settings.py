@@ -31,7 +31,7 @@ class SettingsError(Exception):
 class RedisSettings(BaseModel):
     """Where the cache is. Detection never needs it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     url: SecretStr | None = Field(default=None, description="redis:// or unix:// URL; unset: no cache.")
 
@@ -39,7 +39,7 @@ class RedisSettings(BaseModel):
 class RuleSettings(BaseModel):
     """Which Sigma rules are in force."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     builtin: bool = Field(default=True, description="Whether the rules that Winnow ships are in force.")
     paths: list[Path] = Field(default=[], description="Further files or folders of Sigma rules.")
@@ -51,7 +51,7 @@ class RuleSettings(BaseModel):
 class MetricSettings(BaseModel):
     """Which host metrics are kept, and where Prometheus finds the flow's own."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     definitions: Path | None = Field(
         default=None, description="YAML file of host metrics instead of those that Winnow ships."
@@ -65,7 +65,7 @@ class MetricSettings(BaseModel):
 class RecoverySettings(BaseModel):
     """Where the flow's state is kept over restarts."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     folder: Path | None = Field(
         default=None, description="Folder of the recovery store; unset: state is lost at a stop."

@@ -1,7 +1,8 @@
 """The event clock of one partition: its watermark, and which events are late or too far ahead. Pure.
 
-Every judgement depends only on the partition's own messages in order (and, live, on the broker's clock), never on where
-batches are cut, so that a restart judges the same.
+What is late depends only on the partition's own messages in order, never on where batches are cut, so that a restart
+judges the same. What is too far ahead depends in replay on the messages too; live on the clock at which the batch was
+read: the broker's, where it stamps messages itself, else the worker's.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ LOOKAHEAD = 31
 class TimeSettings(BaseModel):
     """How event time is kept."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     lateness_seconds: float = Field(
-        default=5.0, ge=0, description="How long an event may come after younger ones of its partition."
+        default=5.0,
+        ge=0,
+        description="How long an event may come after younger ones of its partition.",
     )
     future_seconds: float = Field(default=600.0, gt=0, description="How far ahead of the clock an event may be.")
     idle_seconds: float = Field(
-        default=2.0, gt=0, description="A live partition read to its end follows the wall clock after this."
+        default=2.0,
+        gt=0,
+        description="A live partition read to its end follows the wall clock after this.",
     )
     silent_windows: int = Field(
         default=60, ge=0, description="Empty windows that a host which fell silent gets before it is forgotten."

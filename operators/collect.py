@@ -29,9 +29,10 @@ SHARD_KEYS = tuple(f"{shard:02d}" for shard in range(SHARDS))
 class Collector:
     """Pre-aggregate batches into partials by host and window, and pick the events that need a decision."""
 
-    def __init__(self, metrics: MetricSet, router: Router) -> None:
+    def __init__(self, metrics: MetricSet, router: Router, lowest: Level = Level.informational) -> None:
         self._metrics = metrics
         self._router = router
+        self._at_once = max(AT_ONCE, lowest)
         self._shards: dict[str, int] = {}
 
     def collect(self, judged: Judged) -> Collected:
@@ -60,7 +61,7 @@ class Collector:
             msgspec.structs.replace(signal, raw=batch.events[index].raw)
             for index, found in signals.items()
             for signal in found
-            if signal.level >= AT_ONCE
+            if signal.level >= self._at_once
         ]
         return Collected(batch, items, at_once, ledger)
 

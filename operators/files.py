@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +22,8 @@ from state.ledger import SPAN
 #: Lines and bytes of one batch, at most.
 BATCH_LINES = 1_000
 BATCH_BYTES = 8_000_000
+#: Reason of the one Rejected that stands for the rest of a damaged file.
+UNREADABLE = "unreadable"
 #: How far a file may be ahead of the one furthest behind before it waits, µs of event time.
 AHEAD = 60_000_000
 
@@ -121,10 +124,17 @@ class FilePartition(StatefulSourcePartition[Batch, None]):
             return []
         start = self._line
         lines: list[bytes] = []
+        lost: Rejected | None = None
         size = 0
         # A batch never crosses a span of the ledger, so that it counts into one row.
         while len(lines) < BATCH_LINES and size < BATCH_BYTES and (start + len(lines)) // SPAN == start // SPAN:
-            line = read_line(self._stream, self._limit)
+            try:
+                line = read_line(self._stream, self._limit)
+            except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+                # What is left of a damaged archive is one message that cannot be read: a value, told at the end.
+                lost = Rejected(self._origin, start + len(lines), UNREADABLE, str(error)[:300], b"")
+                self._ended = True
+                break
             if not line:
                 self._ended = True
                 break
@@ -135,12 +145,13 @@ class FilePartition(StatefulSourcePartition[Batch, None]):
             self._progress(len(lines))
         decoded = self._decoder.decode_batch(lines, range(start, self._line), self._reference)
         events = self._held + decoded.events
+        rejected = decoded.rejected if lost is None else [*decoded.rejected, lost]
         ready = len(events) if self._ended else max(0, len(events) - (LOOKAHEAD - 1))
         self._held = events[ready:]
-        return self._batches(events[:ready], decoded.rejected, start, len(lines), len(decoded.skipped), size)
+        return self._batches(events[:ready], rejected, start, len(decoded.skipped), size)
 
     def _batches(
-        self, events: list[Event], rejected: list[Rejected], start: int, lines: int, skipped: int, size: int
+        self, events: list[Event], rejected: list[Rejected], start: int, skipped: int, size: int
     ) -> list[Batch]:
         bucket = start // SPAN
         following = self._held

@@ -13,6 +13,7 @@ from analyzers.host import Host, HostEvents, HostSettings
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router import Candidate, Lane, Router
+from operators import metrics
 from operators.align import HostItem
 from operators.batch import HostLate
 from operators.collect import AT_ONCE
@@ -48,7 +49,7 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
     """Wrap a Host for ``op.stateful_batch``.
 
     Args:
-        metrics: the metric set in force.
+        host_metrics: the metric set in force.
         settings: how windows are scored.
         router: chooses the lane of each candidate.
         lowest: rule matches below this level raise no signal; from ``high`` on they were alerted at once, by collect.
@@ -56,10 +57,10 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
     """
 
     def __init__(
-        self, metrics: MetricSet, settings: HostSettings, router: Router, lowest: Level, state: bytes | None
+        self, host_metrics: MetricSet, settings: HostSettings, router: Router, lowest: Level, state: bytes | None
     ) -> None:
-        self._host = Host.restore(metrics, settings, state) if state is not None else None
-        self._new = partial(Host, metrics=metrics, settings=settings)
+        self._host = Host.restore(host_metrics, settings, state) if state is not None else None
+        self._new = partial(Host, metrics=host_metrics, settings=settings)
         self._router = router
         self._lowest = lowest
 
@@ -82,6 +83,7 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
             else:
                 event = value.event
                 decision = self._router.decide(value)
+                metrics.DECIDED.labels(lane=decision.lane).inc()
                 out.append(Decided(event.origin, event.offset // SPAN, decision.lane))
                 out += (
                     msgspec.structs.replace(signal, raw=event.raw)

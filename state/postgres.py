@@ -62,6 +62,10 @@ class DatabaseError(Exception):
     """The database cannot be reached or refused what was asked. One line, without any password."""
 
 
+class DatabaseAway(DatabaseError):
+    """The database cannot be reached, or broke off: the same may go through later."""
+
+
 def conninfo(
     dsn: str, *, connect_timeout: float = 5.0, statement_timeout: float = 60.0, read_only: bool = False
 ) -> str:
@@ -98,7 +102,9 @@ def explained() -> Iterator[None]:
     """Turn what psycopg or its pool raise into a ``DatabaseError`` of one line without a password."""
     try:
         yield
-    except (psycopg.Error, PoolTimeout) as error:
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        raise DatabaseAway(_told(error)) from None
+    except psycopg.Error as error:
         raise DatabaseError(_told(error)) from None
 
 

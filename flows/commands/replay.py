@@ -46,6 +46,9 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress()
     try:
         summary = replay(args.files, args.out, settings, args.format, args.workers, progress.add)
+    except RuntimeError as error:
+        print(f"winnow: {error}", file=sys.stderr)
+        return 1
     finally:
         progress.end()
     print(

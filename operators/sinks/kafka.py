@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException, Producer
 
 from analyzers.alerts import AlertUpdate
 from operators import metrics
-from operators.kafka import KafkaSettings
+from operators.kafka import KafkaSettings, stopping
 from operators.sinks import Out, Sink
 from state.events import Rejected
 
@@ -53,6 +53,8 @@ class KafkaSinkPartition(StatelessSinkPartition[Out]):
             for message in waiting:
                 self._produce(message)
             while self._producer.flush(10.0):
+                if stopping.is_set():
+                    raise RuntimeError("the broker is away; what is unwritten comes again from the recovery snapshot")
                 log.warning("sink kafka: the broker is slow or away; the flow waits")
             waiting = self._failed
             if waiting:

@@ -11,9 +11,10 @@ from bytewax.outputs import StatelessSinkPartition
 
 from analyzers.alerts import AlertUpdate
 from operators import metrics
+from operators.kafka import stopping
 from operators.sinks import Out, Sink
 from state.ledger import LedgerRow
-from state.postgres import DatabaseError, PostgresSettings
+from state.postgres import DatabaseAway, PostgresSettings
 from state.store import Store
 from state.windows import HostSeen, HostWindow
 
@@ -56,11 +57,14 @@ class PostgresPartition(StatelessSinkPartition[Out]):
         self._until_done(lambda: self._store.write_ledger(ledger))
 
     def _until_done(self, write: Callable[[], None]) -> None:
+        # What Postgres refuses outright would be refused again: that error ends the flow, with its reason.
         pause = 0.5
         while True:
             try:
                 return write()
-            except DatabaseError as error:
+            except DatabaseAway as error:
+                if stopping.is_set():
+                    raise  # told to end meanwhile: what is unwritten comes again from the recovery snapshot
                 metrics.SINK_RETRIES.labels(sink="postgres").inc()
                 log.warning("sink postgres: %s; trying again in %.1f s, the flow waits", error, pause)
                 time.sleep(pause * self._random.uniform(0.5, 1.5))
