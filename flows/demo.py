@@ -24,6 +24,7 @@ from flows.settings import Settings, load_settings
 from flows.traffic import Traffic, produce
 from flows.traffic.producer import Produced
 from flows.traffic.settings import TrafficSettings
+from operators.kafka import TopicSettings
 from state.embedded import EmbeddedServices
 from state.postgres import connect
 from state.revisions import migrate
@@ -51,12 +52,19 @@ def demo(seconds: float | None, headless: bool, seed: int, say: Callable[[str], 
     stop = threading.Event()
     with _on_signals(stop), EmbeddedServices() as services:
         say("Kafka, Postgres and Valkey are up")
+        start = int((time.time() - HISTORY) * 1_000_000)
+        planned = [(name, HISTORY + offset) for name, offset in ATTACKS]
+        traffic = Traffic(seed, start, TrafficSettings(attacks=planned))  # type: ignore[arg-type]
         settings = load_settings()
         settings.kafka.bootstrap_servers = services.kafka.bootstrap_servers
         settings.postgres.dsn = SecretStr(services.postgres.dsn)
         migrate(services.postgres.dsn)
         settings.metrics.port = port = _free_port()
         settings.recovery.folder = services.folder / "recovery"
+        # Network sensors know addresses, logs know names: the aliases make one host of both. Access logs name no host.
+        aliases = {**traffic.fleet.aliases, **settings.formats.host_aliases}
+        settings.formats = settings.formats.model_copy(update={"host_aliases": aliases})
+        settings.kafka.topics[settings.kafka.telemetry[0]] = TopicSettings(host_from_key=True)
         prepare(settings)
         flow = services.keeper.start(
             "detect",
@@ -67,9 +75,6 @@ def demo(seconds: float | None, headless: bool, seed: int, say: Callable[[str], 
         )
         sent = Produced()
         done = threading.Event()
-        start = int((time.time() - HISTORY) * 1_000_000)
-        planned = [(name, HISTORY + offset) for name, offset in ATTACKS]
-        traffic = Traffic(seed, start, TrafficSettings(attacks=planned))  # type: ignore[arg-type]
 
         def send() -> None:
             nonlocal sent

@@ -55,7 +55,9 @@ def build(
     flow = Dataflow("detect")
     batches = op.input("source", flow, source)
     judged = op.map("rules", batches, Judge(rules).judge)
-    collected = op.map("collect", judged, Collector(host_metrics, router, settings.alerts.lowest).collect)
+    flow_time = int(settings.time.flow_seconds * 1e6)
+    collector = Collector(host_metrics, router, settings.alerts.lowest, flow_time)
+    collected = op.map("collect", judged, collector.collect)
     counted = op.inspect("count", collected, count)
 
     shards = op.flat_map("shards", counted, to_shards)

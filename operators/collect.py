@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from operator import attrgetter
 
-import msgspec
+from msgspec import structs
 
 from analyzers.host import WINDOW
 from analyzers.ledger import LedgerDelta
@@ -29,9 +29,10 @@ SHARD_KEYS = tuple(f"{shard:02d}" for shard in range(SHARDS))
 class Collector:
     """Pre-aggregate batches into partials by host and window, and pick the events that need a decision."""
 
-    def __init__(self, metrics: MetricSet, router: Router, lowest: Level = Level.informational) -> None:
+    def __init__(self, metrics: MetricSet, router: Router, lowest: Level = Level.informational, flow: int = 0) -> None:
         self._metrics = metrics
         self._router = router
+        self._flow = flow
         self._at_once = max(AT_ONCE, lowest)
         self._shards: dict[str, int] = {}
 
@@ -41,8 +42,15 @@ class Collector:
         items = [ShardItem(shard, batch.origin, batch.watermark, batch.start, {}, [], {}) for shard in range(SHARDS)]
         if not batch.consumed and not batch.absent:
             return Collected(batch, items, [], None)
-        left_out = self._late(batch, items)
-        sources = self._count(batch.events, left_out, items)
+        reported = self._reported(batch)
+        left_out = (batch.late.keys() | batch.future.keys()) - reported.keys()
+        self._leave_out(batch, left_out, items)
+        counted = batch.events
+        if reported:
+            counted = list(counted)
+            for index, watermark in reported.items():
+                counted[index] = structs.replace(counted[index], time=watermark)
+        sources = self._count(counted, left_out, items)
         candidates = self._candidates(batch, signals, items)
         ledger = LedgerDelta(
             batch.origin,
@@ -52,13 +60,13 @@ class Collector:
             skipped=batch.skipped,
             absent=batch.absent,
             rule=len(batch.events) - candidates,
-            late=len(batch.late),
+            late=len(batch.late) - len(reported),
             future=len(batch.future),
             sources=sources,
             versions={"rules": judged.rules, "metrics": self._metrics.version},
         )
         at_once = [
-            msgspec.structs.replace(signal, raw=batch.events[index].raw)
+            structs.replace(signal, raw=batch.events[index].raw)
             for index, found in signals.items()
             for signal in found
             if signal.level >= self._at_once
@@ -101,8 +109,19 @@ class Collector:
             count(window.partial, group)
         return sources
 
-    def _late(self, batch: Batch, items: list[ShardItem]) -> set[int]:
-        left_out = batch.late.keys() | batch.future.keys()
+    def _reported(self, batch: Batch) -> dict[int, int]:
+        """Return the late events that are connections reported at their end, to the watermark they met.
+
+        A sensor writes a connection when it has ended, with the time that it began: of real Zeek logs a third of the
+        lines and nine tenths of the bytes come more than a few seconds late by that stamp.
+        """
+        return {
+            index: watermark
+            for index, watermark in batch.late.items()
+            if batch.events[index].kind.action == "connection" and watermark - batch.events[index].time <= self._flow
+        }
+
+    def _leave_out(self, batch: Batch, left_out: set[int], items: list[ShardItem]) -> None:
         for index in left_out:
             event = batch.events[index]
             late = items[self._shard(event.host)].late
@@ -112,7 +131,6 @@ class Collector:
             else:
                 first = min(known.first, event.time) if known.first else event.time
                 late[event.host] = HostLate(event.host, known.events + 1, first, max(known.last, event.time))
-        return left_out
 
     def _candidates(self, batch: Batch, signals: dict[int, list[Signal]], items: list[ShardItem]) -> int:
         wanted: Iterable[int] = signals

@@ -52,6 +52,7 @@ class TopicSettings(BaseModel):
 
     format: str = Field(default="auto", description="Name of a format, or auto to sniff each message.")
     default_host: str = Field(default="", description="Host of messages that name none; default: the topic's name.")
+    host_from_key: bool = Field(default=False, description="Whether a message that names no host is of its key's host.")
 
 
 class KafkaSettings(BaseModel):
@@ -154,6 +155,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._name = name
         self._topic, self._number = topic, int(number)
         self._decoder = decoder
+        self._keyed = settings.topics.get(topic, TopicSettings()).host_from_key
         self._batch = settings.batch
         self._idle = clock.idle_seconds
         self._clock = EventClock(int(clock.lateness_seconds * 1e6), int(clock.future_seconds * 1e6))
@@ -260,7 +262,8 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         wall = time.time()
         raws = [message.value() or b"" for message in messages]
         kind, stamp = messages[0].timestamp()
-        decoded = self._decoder.decode_batch(raws, offsets, stamp * 1000 if stamp > 0 else int(wall * 1e6))
+        keys = [message.key() for message in messages] if self._keyed else None
+        decoded = self._decoder.decode_batch(raws, offsets, stamp * 1000 if stamp > 0 else int(wall * 1e6), keys)
         # The broker's own clock where it stamps messages; ours where producers do.
         now = messages[-1].timestamp()[1] * 1000 if kind == TIMESTAMP_LOG_APPEND_TIME else int(wall * 1e6)
         placed = self._clock.place(decoded.events, now)

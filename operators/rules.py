@@ -53,11 +53,9 @@ def count(step_id: str, collected: Collected) -> None:
     for rejected in batch.rejected:
         metrics.REJECTED.labels(format=rejected.format, reason=rejected.reason).inc()
     metrics.BYTES.inc(batch.size)
-    if batch.late:
-        metrics.LATE.labels(why="late").inc(len(batch.late))
-    if batch.future:
-        metrics.LATE.labels(why="future").inc(len(batch.future))
     if collected.ledger is not None:
         metrics.DECIDED.labels(lane="rule").inc(collected.ledger.rule)
+        metrics.LATE.labels(why="late").inc(collected.ledger.late)
+        metrics.LATE.labels(why="future").inc(collected.ledger.future)
     if batch.read_at:
         metrics.BATCH_SECONDS.observe(time.time() - batch.read_at)

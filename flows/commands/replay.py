@@ -56,6 +56,13 @@ def run(args: argparse.Namespace) -> int:
         f" {summary['alerts']:,} alerts; {summary['events_per_second']:,} events/s -> {args.out}",
         file=sys.stderr,
     )
+    left_out = summary["late"] + summary["future"]
+    if left_out > summary["events"] / 100:
+        print(
+            f"{left_out:,} of them came out of order and are in no host window (rules judged them all the same): sort the"
+            " files by time, or raise time.lateness_seconds",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -46,9 +46,8 @@ class Decoder:
         if format != "auto" and format not in FORMATS:
             raise ValueError(f"no such format: {format!r}; known: auto, {', '.join(FORMATS)}")
         hosts = Hosts(settings)
-        self._at = Position(
-            origin, settings, hosts, ZoneInfo(settings.timezone), hosts.name(default_host) if default_host else ""
-        )
+        self._default_host = hosts.name(default_host) if default_host else ""
+        self._at = Position(origin, settings, hosts, ZoneInfo(settings.timezone), self._default_host)
         self._formats: tuple[Format, ...] = tuple(FORMATS.values()) if format == "auto" else (FORMATS[format],)
         self._fixed = format != "auto"
         #: The format to try first: the last that decoded a message, unless it is a catch-all.
@@ -56,8 +55,14 @@ class Decoder:
         self._marker = b""
         self._tried = ""
 
-    def decode_batch(self, raws: Sequence[bytes], offsets: Sequence[int], reference: int) -> Decoded:
-        """Return what the messages became. ``reference``: broker time of the batch, in replay the file's mtime, µs."""
+    def decode_batch(
+        self, raws: Sequence[bytes], offsets: Sequence[int], reference: int, keys: Sequence[bytes | None] | None = None
+    ) -> Decoded:
+        """Return what the messages became. ``reference``: broker time of the batch, in replay the file's mtime, µs.
+
+        ``keys``, one a message, name the host of messages that name none themselves; none or an empty one leaves that
+        to ``default_host``.
+        """
         at = self._at
         at.reference = reference
         largest, deepest = at.settings.max_raw_bytes, at.settings.max_depth
@@ -68,6 +73,8 @@ class Decoder:
         for raw, offset in zip(raws, offsets, strict=True):
             at.offset = offset
             self._tried = ""
+            if keys is not None:
+                at.default_host = self._keyed(keys[len(events) + len(rejected) + len(skipped)])
             try:
                 if len(raw) > largest:
                     raise Malformed("too_large", f"{len(raw)} bytes, the limit is {largest}")
@@ -96,6 +103,13 @@ class Decoder:
             except Exception as error:  # one message must never harm its neighbours
                 rejected.append(self._reject(raw, "internal_error", f"{type(error).__name__}: {error}"))
         return Decoded(events, rejected, skipped)
+
+    def _keyed(self, key: bytes | None) -> str:
+        """Return the host that a message's key names, or the stream's own if it names none."""
+        try:
+            return self._at.hosts.name(key.decode()) if key else self._default_host
+        except (Malformed, UnicodeDecodeError):
+            return self._default_host
 
     def snapshot(self) -> bytes:
         """Return what the stream has taught, versioned."""

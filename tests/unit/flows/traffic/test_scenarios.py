@@ -35,7 +35,7 @@ def alerts(messages: Iterable[Message]) -> set[str]:
         events = decoder.decode_batch([m.value for m in batch], range(len(batch)), batch[-1].time).events
         names |= {match.rule.title for match in RULES.match_batch(events, fields)}
         for event in events:
-            METRICS.count(windows[event.time // MINUTE, event.host], event.kind, [event])
+            METRICS.count(windows[event.time // MINUTE, event.host], [event])
     for partial in windows.values():
         for index, value in partial.values().items():
             metric = METRICS.metrics[index]
