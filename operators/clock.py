@@ -38,8 +38,8 @@ class TimeSettings(BaseModel):
     flow_seconds: float = Field(
         default=3600.0,
         ge=0,
-        description="A network connection is stamped with its start and reported at its end: one that comes no later than "
-        "this counts into the window in which it is reported.",
+        description="A network connection is stamped with its start and reported at its end: one that comes no later "
+        "than this counts into the window in which it is reported.",
     )
     silent_windows: int = Field(
         default=60, ge=0, description="Empty windows that a host which fell silent gets before it is forgotten."

@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     left_out = summary["late"] + summary["future"]
     if left_out > summary["events"] / 100:
         print(
-            f"{left_out:,} of them came out of order and are in no host window (rules judged them all the same): sort the"
-            " files by time, or raise time.lateness_seconds",
+            f"{left_out:,} of them came out of order and are in no host window (rules judged them all the same): sort "
+            "the files by time, or raise time.lateness_seconds",
             file=sys.stderr,
         )
     return 0
