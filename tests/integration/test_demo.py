@@ -1,0 +1,85 @@
+"""The first thing anybody runs: it ends by itself with counts that agree, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={name: value for name, value in os.environ.items() if not name.startswith("WINNOW_")},
+    )
+
+
+def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not psutil.wait_procs(processes, timeout=10)[1]
+
+
+def test_headless_demo_ends_with_one_line_of_counts_and_leaves_nothing() -> None:
+    demo = start("--seconds", "12", "--headless")
+    time.sleep(8)
+    started = descendants(demo)
+    out, err = demo.communicate(timeout=180)
+    assert demo.returncode == 0, err
+    (line,) = out.splitlines()
+    counts = json.loads(line)
+    assert set(counts) == {"events", "rejected", "alerts", "incidents", "lanes", "events_per_second"}
+    assert counts["events"] == sum(counts["lanes"].values()) > 10_000
+    assert counts["rejected"] == 0
+    assert counts["alerts"] > 5
+    assert len(started) >= 4 and gone(started)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_demo_with_console_ends_cleanly_when_told(number: signal.Signals) -> None:
+    pytest.importorskip("streamlit")
+    demo = start()
+    assert demo.stderr is not None
+    for line in demo.stderr:
+        if "console: http://127.0.0.1:" in line:
+            break
+    started = descendants(demo)
+    names = {name for process in started for name in (Path(part).name for part in process.cmdline())}
+    assert {"streamlit", "tansu", "postgres"} & names
+    time.sleep(3)
+    demo.send_signal(number)
+    out, err = demo.communicate(timeout=120)
+    assert demo.returncode == 0, err
+    assert json.loads(out)["events"] > 0
+    assert gone(started)
+
+
+def test_demo_that_is_killed_leaves_nothing() -> None:
+    demo = start("--headless")
+    assert demo.stderr is not None
+    for line in demo.stderr:
+        if "are being sent" in line:
+            break
+    started = descendants(demo)
+    demo.kill()
+    demo.communicate()
+    assert len(started) >= 4 and gone(started)
+
+
+def test_llm_lane_is_refused_plainly_until_there_is_one() -> None:
+    demo = start("--llm")
+    out, err = demo.communicate(timeout=60)
+    assert (demo.returncode, out) == (2, "")
+    assert err == "winnow: --llm: this version has no LLM lane yet\n"
