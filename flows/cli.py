@@ -13,6 +13,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import flows.commands
 from flows.settings import SettingsError
@@ -20,12 +21,20 @@ from flows.usage import UsageError
 from state.postgres import DatabaseError
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser, also of every subcommand, that says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and exit with status 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; return the exit status."""
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="winnow", description="A streaming security analyst: telemetry in, a short queue of explained alerts out."
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import urllib.request
 from pathlib import Path
 
 import orjson
@@ -111,7 +113,14 @@ def test_live_and_replay_give_the_same_alerts(kafka: str, postgres_dsn: str, top
 
 def test_stopped_flow_goes_on_where_it_was(kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> None:
     create_topic(kafka, topic_name)
-    variables = environment(kafka, postgres_dsn, topic_name, WINNOW_RECOVERY__FOLDER=str(tmp_path / "recovery"))
+    port = _free_port()
+    variables = environment(
+        kafka,
+        postgres_dsn,
+        topic_name,
+        WINNOW_RECOVERY__FOLDER=str(tmp_path / "recovery"),
+        WINNOW_METRICS__PORT=str(port),
+    )
     total = 0
     for run in range(2):
         values = [good(run * 5_000 + i) for i in range(5_000)]
@@ -119,8 +128,15 @@ def test_stopped_flow_goes_on_where_it_was(kafka: str, postgres_dsn: str, topic_
         total += len(values)
         with running(variables) as flow:
             until(lambda: ledger(postgres_dsn)["consumed"] >= total, flow)  # noqa: B023
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+                metrics = page.read().decode()
     counts = ledger(postgres_dsn)
     assert (counts["consumed"], counts["rule"]) == (total, total)
+    # The second run counts its own events only.
+    assert 'winnow_events_total{format="zeek_json"} 5000.0' in metrics
+    assert 'winnow_decided_total{lane="rule"} 5000.0' in metrics
+    for name in ("received_bytes_total", "consumer_lag_messages", "watermark_delay_seconds", "batch_seconds_bucket"):
+        assert f"winnow_{name}" in metrics
     assert (tmp_path / "recovery").stat().st_mode & 0o077 == 0
 
 
@@ -145,6 +161,12 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path, folder: str) -> None:
     replay([tmp_path / "one" / "conn.log", tmp_path / "two" / "conn.log"], tmp_path / "out", Settings())
     text = (tmp_path / "out" / "rejected.jsonl").read_text()
     assert f'"id":"{folder}/conn.log-0-1"' in text
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _events(dsn: str, host: str) -> int:

@@ -131,11 +131,11 @@ class TestBadUsage:
     @pytest.mark.parametrize(
         "words", [(), ("nonsense",), ("rules",), ("alerts", "nonsense"), ("replay",), ("traffic",)], ids="-".join
     )
-    def test_a_command_that_there_is_not_is_refused_with_usage(self, words: tuple[str, ...], winnow: Winnow) -> None:
+    def test_a_command_that_there_is_not_is_refused_in_one_line(self, words: tuple[str, ...], winnow: Winnow) -> None:
         done = winnow(*words)
         assert done.returncode == 2
-        assert done.stderr.startswith("usage: winnow") and "Traceback" not in done.stderr
-        assert "error: " in done.stderr.splitlines()[-1]
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("winnow") and line.endswith("--help)")
 
     def test_replay_names_the_file_that_is_missing(self, winnow: Winnow) -> None:
         assert refusal(winnow("replay", "gone.json", "--out", "out")) == "winnow: gone.json: no such file"
