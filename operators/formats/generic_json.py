@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, ClassVar, cast
 
 from state.events import Event, Fields, Kind
@@ -153,7 +154,9 @@ def _get(data: dict[str, Any], paths: tuple[tuple[str, tuple[str, ...]], ...]) -
     """Return the value of the first path that is present and no object; null counts as present."""
     for path, parts in paths:
         value: Any = data.get(path, _ABSENT)
-        if value is _ABSENT and len(parts) > 1:
+        if value is _ABSENT:
+            if len(parts) == 1 or parts[0] not in data:
+                continue
             value = data
             for part in parts:
                 value = value.get(part, _ABSENT) if isinstance(value, dict) else _ABSENT
@@ -213,13 +216,17 @@ def _classifiable(data: dict[str, Any], at: Position, process: str) -> tuple[str
 
 def _kind(data: dict[str, Any], at: Position) -> Kind:
     paths = at.json_paths
-    dataset = slug(_text(data, paths["dataset"]), "generic", also="._")
-    action = slug(_text(data, paths["action"]), "event")
+    return _told_kind(*(_text(data, paths[name])[:256] for name in ("dataset", "action", "category", "outcome")))
+
+
+@lru_cache(maxsize=4_096)
+def _told_kind(dataset: str, action: str, category: str, told: str) -> Kind:
+    dataset = slug(dataset, "generic", also="._")
+    action = slug(action, "event")
     words = f"{dataset} {action}"
-    category = _text(data, paths["category"]).lower()
+    category, told = category.lower(), told.lower()
     if category not in CATEGORIES:
         category = next((c for word, c in WORDS if word in words), "host")
-    told = _text(data, paths["outcome"]).lower()
     outcome = "success" if told in GOOD else "failure" if told in BAD else "unknown"
     if outcome == "unknown":
         outcome = "failure" if "fail" in words or "denied" in words else "success" if "success" in words else "unknown"
