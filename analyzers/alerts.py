@@ -46,6 +46,8 @@ class AlertUpdate(msgspec.Struct, frozen=True, gc=False):
     alert: Alert
     is_new: bool
     evidence: tuple[Evidence, ...] = ()
+    #: Of a new alert: as its first signal alone made it, which does not depend on how signals came in batches.
+    opening: Alert | None = None
 
 
 class _Saved(msgspec.Struct):
@@ -79,6 +81,7 @@ class AlertBook:
     def add(self, signals: Iterable[Signal]) -> list[AlertUpdate]:
         """Take in signals of one entity; return each alert touched, once, as it is after all of them."""
         touched: dict[Key, tuple[bool, list[Evidence]]] = {}
+        opened: dict[Key, Alert] = {}
         for signal in signals:
             start = signal.time - signal.time % self._window
             key: Key = (signal.kind, signal.rule, start)
@@ -93,7 +96,11 @@ class AlertBook:
             copied = self._cite(key, signal)
             if copied is not None:
                 evidence.append(copied)
-        updates = [AlertUpdate(self._alerts[key], new, tuple(ev)) for key, (new, ev) in touched.items()]
+            if known is None:
+                opened[key] = self._alerts[key]
+        updates = [
+            AlertUpdate(self._alerts[key], new, tuple(ev), opened.get(key)) for key, (new, ev) in touched.items()
+        ]
         while len(self._alerts) > self._settings.max_open:
             key, _ = self._alerts.popitem(last=False)
             del self._cited[key]

@@ -25,6 +25,11 @@ class Place(msgspec.Struct):
     index: int
     addresses: list[str]
     settings: str
+    #: Partitions of the source, the same for all; empty: each looks for itself.
+    partitions: list[str] = []
+    #: Process id of the supervisor, without which a worker does not go on, and descriptor of the pipe to it; 0: none.
+    supervisor: int = 0
+    beats: int = 0
 
 
 def run_workers(module: Sequence[str], workers: int, settings: Settings) -> None:
@@ -33,7 +38,7 @@ def run_workers(module: Sequence[str], workers: int, settings: Settings) -> None
     Raises:
         RuntimeError: one ended badly; the others were ended with it.
     """
-    addresses = _free_addresses(workers)
+    addresses = free_addresses(workers)
     children: list[subprocess.Popen[bytes]] = []
 
     def forward(number: int, _: object) -> None:
@@ -51,20 +56,34 @@ def run_workers(module: Sequence[str], workers: int, settings: Settings) -> None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        _end(children)
+        end_all(children)
 
 
-def worker_environment(index: int, addresses: list[str], settings: Settings) -> dict[str, str]:
+def worker_environment(
+    index: int,
+    addresses: list[str],
+    settings: Settings,
+    partitions: Sequence[str] = (),
+    supervisor: int = 0,
+    beats: int = 0,
+) -> dict[str, str]:
     """Return the environment of a worker: ours, but for the settings, which it is to take from us and nowhere else."""
-    place = msgspec.json.encode(Place(index, addresses, reveal(settings))).decode()
+    told = Place(index, addresses, reveal(settings), list(partitions), supervisor, beats)
+    place = msgspec.json.encode(told).decode()
     ours = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
     return {**ours, PLACE: place}
 
 
 def worker_settings() -> tuple[int, list[str], Settings]:
     """Return this worker's index, the cluster's addresses and the settings, as its parent gave them."""
+    place, settings = worker_place()
+    return place.index, place.addresses, settings
+
+
+def worker_place() -> tuple[Place, Settings]:
+    """Return all that this worker's parent told it, and the settings."""
     place = msgspec.json.decode(os.environ.pop(PLACE), type=Place)
-    return place.index, place.addresses, Settings.model_validate_json(place.settings)
+    return place, Settings.model_validate_json(place.settings)
 
 
 def reveal(settings: Settings) -> str:
@@ -83,7 +102,8 @@ def reveal(settings: Settings) -> str:
     return msgspec.json.encode(bare(settings.model_dump(mode="python")), enc_hook=str).decode()
 
 
-def _free_addresses(count: int) -> list[str]:
+def free_addresses(count: int) -> list[str]:
+    """Return as many addresses on loopback as are asked for, free a moment ago."""
     held = [socket.socket() for _ in range(count)]
     try:
         for one in held:
@@ -105,7 +125,8 @@ def _watch(children: Sequence[subprocess.Popen[bytes]]) -> None:
         time.sleep(0.05)
 
 
-def _end(children: Sequence[subprocess.Popen[bytes]], patience: float = 5.0) -> None:
+def end_all(children: Sequence[subprocess.Popen[bytes]], patience: float = 5.0) -> None:
+    """Tell processes to end; kill those that have not within ``patience`` seconds."""
     for child in children:
         if child.poll() is None:
             child.terminate()

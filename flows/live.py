@@ -4,47 +4,38 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 from datetime import timedelta
-from pathlib import Path
+from functools import partial
 
-from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 from confluent_kafka import KafkaException
-from prometheus_client import start_http_server
 
-from flows.cluster import run_workers, worker_settings
+from flows.beats import obey, report
+from flows.cluster import Place, worker_place
 from flows.detect import build, load_metrics, load_rules
-from flows.settings import Settings
+from flows.health import serve
+from flows.recovery import open_store
+from flows.settings import Settings, SettingsError
 from flows.usage import UsageError
 from operators.kafka import KafkaSource, ensure_topics, list_partitions, stopping
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
+from operators.topics import PartitionWatch
+from state.postgres import DatabaseError
 from state.revisions import pending
 
 log = logging.getLogger(__name__)
 
-#: Recovery partitions. Fixed, so that the number of workers may change.
-RECOVERY_PARTITIONS = 64
 
-
-def run(settings: Settings, workers: int = 1) -> None:
-    """Run the detect flow, once prepared, until SIGTERM or Ctrl-C; then drain what was read and return.
+def prepare(settings: Settings) -> int | None:
+    """See to it that topics, schema and recovery store are there; return the descriptor of the store's lock.
 
     Raises:
-        RuntimeError: a worker died.
-    """
-    if workers == 1:
-        work(settings)
-    else:
-        run_workers(["flows.live"], workers, settings)
-
-
-def prepare(settings: Settings) -> None:
-    """See to it that topics, schema and recovery store are there.
-
-    Raises:
-        UsageError: Kafka is not configured or cannot be reached, or the database is not migrated.
+        UsageError: Kafka is not configured or cannot be reached, the database is not migrated, or the recovery store is
+            in use or of other topics.
         DatabaseError: the database is not configured or cannot be reached.
     """
     try:
@@ -57,29 +48,27 @@ def prepare(settings: Settings) -> None:
     missing = pending(settings.postgres.required_dsn())
     if missing:
         raise UsageError("the database is not migrated: run winnow migrate")
-    if recovery_store(settings) is None:
+    try:
+        lock = open_store(settings)
+    except (ValueError, KafkaException) as error:
+        raise UsageError(f"Kafka at {settings.kafka.bootstrap_servers}: {error}") from error
+    if lock is None:
         log.warning("recovery.folder is not set: a restart forgets all state and reads Kafka from its start again")
+    return lock
 
 
-def recovery_store(settings: Settings) -> Path | None:
-    """Return the recovery folder, made if it is missing; state in it is pickled, so only its owner may read it."""
-    folder = settings.recovery.folder
-    if folder is not None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        if not any(folder.glob("part-*.sqlite3")):
-            init_db_dir(folder, RECOVERY_PARTITIONS)
-    return folder
-
-
-def work(settings: Settings, index: int = 0, addresses: list[str] | None = None) -> None:
+def work(settings: Settings, place: Place) -> None:
     """Be one worker of the detect flow."""
+    index, addresses = place.index, place.addresses
     for number in (signal.SIGTERM, signal.SIGINT):
         if threading.current_thread() is threading.main_thread():
             signal.signal(number, lambda *_: stopping.set())
     if settings.metrics.port:
-        start_http_server(settings.metrics.port + index, settings.metrics.address)
-    source = KafkaSource(settings.kafka, settings.formats, settings.time, list_partitions(settings.kafka))
+        serve(settings.metrics.port + index, settings.metrics.address, partial(report, settings.supervisor))
+    partitions = place.partitions or list_partitions(settings.kafka)
+    if index == 0:
+        PartitionWatch(settings.kafka, partitions, settings.supervisor.look_seconds).start()
+    source = KafkaSource(settings.kafka, settings.formats, settings.time, partitions)
     sinks = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
     flow = build(source, sinks, load_rules(settings), load_metrics(settings), settings)
     folder = settings.recovery.folder
@@ -93,6 +82,20 @@ def work(settings: Settings, index: int = 0, addresses: list[str] | None = None)
     )
 
 
+def main() -> int:
+    """Be the worker that the environment says; return the exit status, 2 if the set-up is wrong."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    place, settings = worker_place()
+    obey(place)
+    try:
+        work(settings, place)
+    except (UsageError, SettingsError, DatabaseError) as error:
+        print(f"winnow: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    index, addresses, settings = worker_settings()
-    work(settings, index, addresses)
+    sys.exit(main())

@@ -74,6 +74,43 @@ class RecoverySettings(BaseModel):
     keep_seconds: float = Field(default=60.0, ge=0, description="How long an older snapshot is kept.")
 
 
+class SupervisorSettings(BaseModel):
+    """When the workers of ``winnow run`` are ended and started again."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    stall_seconds: float = Field(
+        default=60.0, gt=0, description="A worker that stands still for so long ends the cluster, which starts again."
+    )
+    start_seconds: float = Field(
+        default=180.0, gt=0, description="How long a cluster may take until all partitions are being read."
+    )
+    backoff_seconds: float = Field(
+        default=1.0, gt=0, description="Pause before the first restart; it doubles with each that follows."
+    )
+    backoff_max_seconds: float = Field(default=60.0, gt=0, description="Longest pause before a restart.")
+    healthy_seconds: float = Field(
+        default=60.0, gt=0, description="A cluster that ran for so long starts the pauses from the first again."
+    )
+    max_failures: int = Field(
+        default=10, ge=1, description="Failures in a row without progress after which winnow run gives up."
+    )
+    drain_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="How long the workers may take to drain when told to end, before they are killed.",
+    )
+    look_seconds: float = Field(
+        default=60.0, gt=0, description="How often is looked for partitions that were added to the topics."
+    )
+    port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Port of the supervisor's own metrics and health; 0: off; unset: one below metrics.port.",
+    )
+
+
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
@@ -91,6 +128,7 @@ class Settings(BaseSettings):
     host: HostSettings = HostSettings()
     alerts: AlertSettings = AlertSettings()
     recovery: RecoverySettings = RecoverySettings()
+    supervisor: SupervisorSettings = SupervisorSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -29,6 +29,7 @@ from operators.batch import Batch
 from operators.clock import EventClock, TimeSettings
 from operators.formats import Decoder
 from operators.formats.settings import FormatSettings
+from operators.liveness import liveness
 from state.ledger import SPAN
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,11 @@ GATHER = 0.05
 #: How often an idle partition is asked, and how often it says how far its clock is, seconds.
 POLL = 0.02
 HEARTBEAT = 0.2
+
+#: How often a partition without messages looks whether there are any, and how long a broker may be silent before it
+#: counts as away, seconds.
+LOOK = 0.5
+AWAY = 5.0
 
 #: Set to end every source of this process: each stops where it is, without an end of time.
 stopping = threading.Event()
@@ -143,6 +149,11 @@ class _Position(msgspec.Struct):
     decoder: bytes
 
 
+def offset_of(snapshot: bytes) -> int:
+    """Return the offset at which a snapshot of a partition goes on; below 0 where nothing was read."""
+    return msgspec.msgpack.decode(snapshot, type=_Position).offset
+
+
 class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
     """One partition: reads, decodes, keeps the event clock. Position and clock are snapshotted together."""
 
@@ -179,6 +190,8 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._saved_offset: int | None = None
         self._wait = 0.0
         self._labels = {"topic": topic, "partition": number}
+        self._life = liveness.partition(name)
+        self._looked = 0.0
         self._consumer = Consumer(
             settings.config(
                 **{
@@ -209,6 +222,10 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         now = time.monotonic()
         self._wait = POLL
         self._read(now)
+        self._life.polled = now
+        if now - self._looked >= LOOK:
+            self._looked = now
+            self._look(now)
         if self._pending:
             self._last_message = now
             full = len(self._pending) >= self._batch
@@ -269,6 +286,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         placed = self._clock.place(decoded.events, now)
         expected = self._next
         self._next = offsets[-1] + 1
+        self._life.read += len(messages)
         return Batch(
             self._name,
             bucket,
@@ -315,6 +333,15 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, self._number), cached=True)
         metrics.CONSUMER_LAG.labels(**self._labels).set(max(0, high - offset - 1))
 
+    def _look(self, now: float) -> None:
+        """Say whether the partition gets on: it has read, has nothing to read, or cannot because the broker is away."""
+        self._life.watermark = max(0, self._clock.watermark)
+        # The end as the last answer to a fetch had it. Below our place, the topic is not the one we were reading.
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, self._number), cached=True)
+        away = time.time() - self._alive > AWAY
+        if self._pending or self._at_end or away or high == self._next or now - self._last_message < LOOK:
+            self._life.moved = now
+
     def _on_statistics(self, text: str) -> None:
         # Every answer to a fetch counts, also an empty one: as long as they come, nothing is waiting unread.
         answers = sum(broker.get("rx", 0) for broker in json.loads(text).get("brokers", {}).values())
@@ -352,6 +379,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
                 offsets=[TopicPartition(self._topic, self._number, self._saved_offset)], asynchronous=True
             )
         self._saved_offset = self._next
+        self._life.snapshots += 1
         position = _Position(
             self.VERSION, self._next, self._clock.watermark, self._clock.start, self._decoder.snapshot()
         )

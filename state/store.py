@@ -16,7 +16,7 @@ from state.alerts import Alert, Evidence
 from state.copying import HEADER, TRAILER
 from state.ledger import LedgerRow
 from state.partitions import day_of, drop_before, ensure_days, existing_days
-from state.postgres import PostgresSettings, explained, pool
+from state.postgres import PostgresSettings, clean_key, explained, pool
 from state.rows import (
     ALERTS,
     EVIDENCE,
@@ -83,6 +83,22 @@ class Store:
     def write_evidence(self, evidence: Sequence[Evidence]) -> None:
         """Set copies of events by event and alert."""
         self._upsert(EVIDENCE, [evidence_row(event) for event in evidence])
+
+    def trim_evidence(self, alert_ids: Sequence[str]) -> None:
+        """Remove copies that these alerts, as they are stored, no longer cite: earlier events took their place."""
+        if not alert_ids:
+            return
+        ids = sorted({clean_key(alert_id) for alert_id in alert_ids})
+
+        def work(connection: psycopg.Connection[Any]) -> None:
+            with connection.transaction():
+                connection.execute(
+                    "DELETE FROM evidence e USING alerts a WHERE a.id = ANY(%s) AND e.alert_id = a.id "
+                    "AND NOT e.event_id = ANY(a.evidence)",
+                    (ids,),
+                )
+
+        self._run(work)
 
     def write_hosts(self, hosts: Sequence[HostSeen]) -> None:
         """Set totals by host."""

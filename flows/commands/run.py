@@ -16,6 +16,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run",
         help="run the detect flow",
         description="Read telemetry from Kafka; write alerts and dead letters to Kafka and all else to Postgres. "
+        "A worker that dies or stands still ends all workers, which start again from recovery. "
         "SIGTERM and Ctrl-C drain what was read, then end.",
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
@@ -26,16 +27,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Run until told to end; return the exit status."""
     from flows.live import prepare
-    from flows.live import run as run_flow
+    from flows.supervisor import Supervisor
 
     if args.workers < 1:
         raise UsageError("--workers must be at least 1")
     settings = load_settings(args.config)
-    prepare(settings)
+    lock = prepare(settings)
     print(f"winnow: detecting on {', '.join(settings.kafka.telemetry)} with {args.workers} workers", file=sys.stderr)
-    try:
-        run_flow(settings, args.workers)
-    except RuntimeError as error:
-        print(f"winnow: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return Supervisor(settings, args.workers, lock).run()

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException, Producer
 from analyzers.alerts import AlertUpdate
 from operators import metrics
 from operators.kafka import KafkaSettings, stopping
+from operators.liveness import liveness
 from operators.sinks import Out, Sink
 from state.events import Rejected
 
@@ -44,6 +45,7 @@ class KafkaSinkPartition(StatelessSinkPartition[Out]):
         config = settings.config(**{"linger.ms": 5, "compression.type": "lz4", "message.timeout.ms": 30_000})
         self._producer = Producer(config)
         self._failed: list[Any] = []
+        liveness.begun = True
 
     def write_batch(self, items: list[Out]) -> None:
         """Write a batch; return when the broker has all of it."""
@@ -55,12 +57,15 @@ class KafkaSinkPartition(StatelessSinkPartition[Out]):
             while self._producer.flush(10.0):
                 if stopping.is_set():
                     raise RuntimeError("the broker is away; what is unwritten comes again from the recovery snapshot")
+                liveness.wait("kafka")
                 log.warning("sink kafka: the broker is slow or away; the flow waits")
             waiting = self._failed
             if waiting:
+                liveness.wait("kafka")
                 metrics.SINK_RETRIES.labels(sink="kafka").inc()
                 log.warning("sink kafka: %d messages were not taken; trying again", len(waiting))
                 time.sleep(0.5)
+        liveness.resume("kafka")
         now = time.time()
         for item in items:
             if isinstance(item, AlertUpdate) and item.is_new:
@@ -71,7 +76,7 @@ class KafkaSinkPartition(StatelessSinkPartition[Out]):
             return {
                 "topic": self._settings.alerts,
                 "key": item.alert.entity.encode(),
-                "value": orjson.dumps(item.alert.message()),
+                "value": orjson.dumps((item.opening or item.alert).message()),
             }
         if isinstance(item, Rejected):
             topic, _, partition = item.origin.rpartition("-")

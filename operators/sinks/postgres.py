@@ -12,7 +12,9 @@ from bytewax.outputs import StatelessSinkPartition
 from analyzers.alerts import AlertUpdate
 from operators import metrics
 from operators.kafka import stopping
+from operators.liveness import liveness
 from operators.sinks import Out, Sink
+from state.alerts import MAX_EVIDENCE
 from state.ledger import LedgerRow
 from state.postgres import DatabaseAway, PostgresSettings
 from state.store import Store
@@ -52,6 +54,9 @@ class PostgresPartition(StatelessSinkPartition[Out]):
         ledger = [item for item in items if isinstance(item, LedgerRow)]
         self._until_done(lambda: self._store.write_alerts(alerts))
         self._until_done(lambda: self._store.write_evidence(evidence))
+        # Which copies were written on the way to the final ones depends on the order of arrival; what stays does not.
+        full = [u.alert.id for u in updates if u.evidence and len(u.alert.evidence) >= MAX_EVIDENCE]
+        self._until_done(lambda: self._store.trim_evidence(full))
         self._until_done(lambda: self._store.write_host_windows(windows))
         self._until_done(lambda: self._store.write_hosts(hosts))
         self._until_done(lambda: self._store.write_ledger(ledger))
@@ -61,10 +66,12 @@ class PostgresPartition(StatelessSinkPartition[Out]):
         pause = 0.5
         while True:
             try:
-                return write()
+                write()
+                return liveness.resume("postgres")
             except DatabaseAway as error:
                 if stopping.is_set():
                     raise  # told to end meanwhile: what is unwritten comes again from the recovery snapshot
+                liveness.wait("postgres")
                 metrics.SINK_RETRIES.labels(sink="postgres").inc()
                 log.warning("sink postgres: %s; trying again in %.1f s, the flow waits", error, pause)
                 time.sleep(pause * self._random.uniform(0.5, 1.5))

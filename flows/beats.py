@@ -1,0 +1,66 @@
+"""A worker's side of its supervision: it says twice a second how it is, and does not outlive its supervisor."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+import msgspec
+
+from flows.cluster import Place
+from flows.settings import SupervisorSettings
+from operators.liveness import liveness
+
+#: How often a worker says how it is, seconds.
+EVERY = 0.5
+_PR_SET_PDEATHSIG = 1
+
+
+def obey(place: Place) -> None:
+    """Tie this process to its supervisor, if it has one: end with it, and tell it how we are."""
+    if not place.supervisor:
+        return
+    if sys.platform == "linux":
+        # Whether or not Python can run: a worker that goes on would write into the store of the next supervisor's.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    threading.Thread(target=_beat, args=(place,), name="beats", daemon=True).start()
+
+
+def report(settings: SupervisorSettings) -> tuple[bool, dict[str, Any]]:
+    """Return whether this worker is well, and how it is, for ``/health``.
+
+    ``starting``: nothing is read yet. ``waiting``: a sink's server is away; well, for a restart would not help.
+    ``stalled``: it stands still.
+    """
+    beat = liveness.beat(time.monotonic())
+    if beat.waiting:
+        status = "waiting"
+    elif beat.standstill() >= settings.stall_seconds:
+        status = "stalled"
+    else:
+        status = "ok" if liveness.begun else "starting"
+    return status in ("ok", "waiting"), {
+        "status": status,
+        "last_poll_age_seconds": beat.poll_age,
+        "last_progress_age_seconds": beat.move_age,
+        "watermark_delay_seconds": beat.watermark_delay,
+        "partitions": beat.partitions,
+        "messages_read": beat.read,
+        "waiting": beat.waiting,
+    }
+
+
+def _beat(place: Place) -> None:
+    encoder = msgspec.json.Encoder()
+    while os.getppid() == place.supervisor:
+        try:
+            os.write(place.beats, encoder.encode(liveness.beat(time.monotonic())) + b"\n")
+        except OSError:
+            break
+        time.sleep(EVERY)
+    os._exit(1)

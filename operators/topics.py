@@ -1,0 +1,118 @@
+"""What tells a topic from another of its name, and partitions that came to it while the flow runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Collection
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from operators import metrics
+from operators.kafka import KafkaSettings, list_partitions
+
+log = logging.getLogger(__name__)
+
+#: What brokers without topic ids answer: an id of nothing but zeros.
+_NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+
+
+class TopicIdentity(msgspec.Struct):
+    """One topic."""
+
+    #: The id that the broker gave it when it was made; empty if the broker has none.
+    id: str
+    partitions: list[int]
+
+
+def identify(settings: KafkaSettings, timeout: float = 10.0) -> tuple[str, dict[str, TopicIdentity]]:
+    """Return the cluster's id, empty if it has none, and the telemetry topics.
+
+    Raises:
+        KafkaException: the broker cannot be reached.
+        ValueError: a topic does not exist.
+    """
+    admin = AdminClient(settings.config())
+    known = admin.list_topics(timeout=timeout)
+    found = {}
+    for topic in settings.telemetry:
+        if topic not in known.topics or known.topics[topic].error is not None:
+            raise ValueError(f"topic {topic} does not exist")
+        found[topic] = TopicIdentity("", sorted(known.topics[topic].partitions))
+    for topic, future in admin.describe_topics(TopicCollection(list(found)), request_timeout=timeout).items():
+        try:
+            given = str(future.result(timeout).topic_id)
+        except KafkaException as error:
+            if error.args[0].code() not in (KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE):
+                raise
+            continue
+        found[topic].id = "" if given == _NO_ID else given
+    return known.cluster_id or "", found
+
+
+def beyond_end(settings: KafkaSettings, name: str, offset: int, timeout: float = 10.0) -> int | None:
+    """Return the end of a partition if ``offset`` is beyond it, else None.
+
+    Raises:
+        KafkaException: the broker does not say.
+    """
+    topic, _, number = name.rpartition("-")
+    if offset < 0:
+        return None
+    consumer = Consumer(
+        settings.config(**{"group.id": f"{settings.group}-look", "enable.auto.commit": False})
+        | {"enable.partition.eof": True, "auto.offset.reset": "error"}
+    )
+    try:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, int(number)), timeout=timeout, cached=False)
+        if offset <= high:
+            return None
+        # Some brokers (Tansu) name the start of the last batch only: read on from there to the end.
+        consumer.assign([TopicPartition(topic, int(number), max(low, high - 1))])
+        deadline = time.monotonic() + timeout
+        while high < offset and time.monotonic() < deadline:
+            message = consumer.poll(0.2)
+            if message is None:
+                continue
+            error, at = message.error(), message.offset()
+            if error is None and at is not None:
+                high = max(high, at + 1)
+            elif error is not None and error.code() == KafkaError._PARTITION_EOF:
+                high = max(high, at or 0)
+                break
+        return high if high < offset else None
+    finally:
+        consumer.close()
+
+
+class PartitionWatch(threading.Thread):
+    """Looks now and then for partitions that nobody reads: added since the start, they are taken in at the next."""
+
+    def __init__(self, settings: KafkaSettings, read: Collection[str], every: float) -> None:
+        super().__init__(name="partitions", daemon=True)
+        self._settings = settings
+        self._read = frozenset(read)
+        self._every = every
+        self._told: set[str] = set()
+        metrics.PARTITIONS_UNREAD.set(0)
+
+    def run(self) -> None:
+        """Look for as long as the process lives."""
+        while True:
+            time.sleep(self._every)
+            self.look()
+
+    def look(self) -> None:
+        """Look once."""
+        try:
+            unread = set(list_partitions(self._settings)) - self._read
+        except (KafkaException, ValueError) as error:
+            log.warning("source: the partitions of the telemetry topics cannot be looked up: %s", error)
+            return
+        metrics.PARTITIONS_UNREAD.set(len(unread))
+        if unread - self._told:
+            self._told |= unread
+            log.warning("source: nobody reads %s, added since the start; restart to take them in", sorted(unread))

@@ -1,0 +1,98 @@
+"""Kill workers at random, and change their number, under load: what is left behind equals an undisturbed run's.
+
+``python -m pytest tests/chaos --chaos-kills 40 -s`` is the long run; without the option it is a short one. The seed
+decides traffic, victims, pauses and the order of things; where exactly a kill hits is the machine's.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import psutil
+import pytest
+
+from state.embedded import EmbeddedPostgres
+from tests.integration.live import create_topic
+from tests.integration.load import Load
+from tests.integration.supervised import Run, content, differences, run, settled, supervised
+
+#: Numbers of workers, in turn.
+SCALES = (2, 4, 3)
+PARTITIONS = 4
+#: How long a kill and what follows takes, about, seconds: the load lasts as long as all of them.
+A_KILL = 6.0
+
+
+def kill(running: Run, chance: Random) -> float:
+    """Kill one worker at random at a random moment; return the seconds until all workers read again."""
+    # One in five hits a cluster that is just starting again.
+    if chance.random() < 0.8:
+        running.until_ready()
+        time.sleep(chance.uniform(0.1, 2.0))
+    running.until(lambda: bool(running.workers()))
+    restarts = running.health()[1]["restarts"]
+    victim = chance.choice(running.workers())
+    began = time.monotonic()
+    try:
+        victim.kill()
+    except psutil.NoSuchProcess:
+        return 0.0  # the cluster was being ended at this moment
+    if chance.random() < 0.2:
+        running.until(lambda: running.health()[1].get("restarts", 0) > restarts)
+        time.sleep(chance.uniform(0.0, 1.0))
+        return 0.0  # the next kill comes before it has recovered; that one's time counts
+    running.until_ready(restarts + 1)
+    return time.monotonic() - began
+
+
+@pytest.mark.timeout(3600)
+def test_killed_workers_change_nothing(
+    kafka: str, postgres: EmbeddedPostgres, tmp_path: Path, pytestconfig: pytest.Config, topic_name: str
+) -> None:
+    kills, seed = int(pytestconfig.getoption("--chaos-kills")), int(pytestconfig.getoption("--chaos-seed"))
+    messages = int(pytestconfig.getoption("--chaos-messages")) or (100_000 if kills >= 10 else 20_000)
+    chance = Random(seed)
+    load = Load.make(seed, messages, PARTITIONS)
+    create_topic(kafka, topic_name, PARTITIONS)
+    dsn, calm = postgres.create_database(f"{topic_name}-a"), postgres.create_database(f"{topic_name}-b")
+    # Kafka and Postgres are there and a worker is killed as soon as it reads: nobody is to give up.
+    more = {**load.settings(topic_name), "WINNOW_SUPERVISOR__MAX_FAILURES": "1000"}
+    variables = supervised(kafka, dsn, topic_name, tmp_path, "chaos", **more)
+    done = threading.Event()
+    rate = messages / (kills * A_KILL + len(SCALES) * A_KILL)
+    sender = threading.Thread(target=load.send, args=(kafka, topic_name, 0, None, rate, done.is_set), daemon=True)
+    sender.start()
+    took: list[float] = []
+    under_load = 0
+    shares = [kills // len(SCALES) + (index < kills % len(SCALES)) for index in range(len(SCALES))]
+    for workers, share in zip(SCALES, shares, strict=True):
+        with run(variables, workers) as running:
+            running.until_ready()
+            for _ in range(share):
+                took.append(kill(running, chance))
+                under_load += sender.is_alive()
+            running.until_ready()
+            if workers == SCALES[-1]:
+                done.set()
+                sender.join(120)
+                running.until(lambda: settled(dsn, load.total), patience=300)
+    undisturbed = supervised(kafka, calm, topic_name, tmp_path, "calm", **load.settings(topic_name))
+    with run(undisturbed) as running:
+        running.until(lambda: settled(calm, load.total), patience=300)
+    found, expected = content(kafka, variables, topic_name), content(kafka, undisturbed, topic_name)
+    times = [seconds for seconds in took if seconds]
+    print(
+        f"\nchaos: seed {seed}, {load.total:,} messages, {len(took)} kills ({under_load} while messages came), "
+        f"workers {' to '.join(map(str, SCALES))}; recovery median {statistics.median(times or [0]):.1f} s, "
+        f"worst {max(times, default=0):.1f} s; "
+        + ", ".join(f"{len(rows):,} {name}" for name, rows in expected.items())
+        + f"; alerts {dict(Counter(row[1] for row in expected['alerts']))}"
+    )
+    assert differences(found, expected) == []
+    assert {row[1] for row in expected["alerts"]} >= {"rule", "threshold"}
+    assert len(expected["messages"]) == len(expected["alerts"])

@@ -1,0 +1,83 @@
+"""Generated traffic with attacks in it, by partition, each host in one; and a last message that closes all windows."""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from confluent_kafka import Producer
+
+from flows.traffic import Traffic
+from flows.traffic.settings import TrafficSettings
+
+START = 1_704_700_800_000_000  # Monday 2024-01-08 08:00 UTC
+#: Later than all traffic by more than a silent host is remembered.
+_AFTER = 3_600
+_END = (
+    b'{"_path":"conn","ts":%d,"uid":"Cend%d","id.orig_h":"10.99.0.%d","id.orig_p":1,"id.resp_h":"192.0.2.1",'
+    b'"id.resp_p":443,"proto":"tcp","orig_bytes":1,"resp_bytes":1,"conn_state":"SF"}'
+)
+
+
+@dataclass
+class Load:
+    """Messages with key and partition, in the order in which they are sent."""
+
+    messages: list[tuple[int, str, bytes]]
+    aliases: dict[str, str]
+    partitions: int
+
+    @classmethod
+    def make(cls, seed: int, messages: int, partitions: int, attacks_per_hour: float = 250.0) -> Load:
+        """Return the first ``messages`` of seeded traffic of 40 hosts."""
+        traffic = Traffic(seed, START, TrafficSettings(hosts=40, rate=10, attacks_per_hour=attacks_per_hour))
+        found = []
+        for message in traffic.messages(START + 24 * 3_600_000_000):
+            if len(found) == messages:
+                break
+            found.append((zlib.crc32(message.host.encode()) % partitions, message.host, message.value))
+            last = message.time
+        end = last // 1_000_000 + _AFTER
+        found += [(number, "end", _END % (end, number, number + 1)) for number in range(partitions)]
+        return cls(found, dict(traffic.fleet.aliases), partitions)
+
+    @property
+    def total(self) -> int:
+        """Return how many messages there are."""
+        return len(self.messages)
+
+    def settings(self, topic: str) -> dict[str, str]:
+        """Return what a run needs to know: whose addresses these are, and who is meant by logs that name no host."""
+        return {
+            "WINNOW_FORMATS__HOST_ALIASES": json.dumps(self.aliases),
+            "WINNOW_KAFKA__TOPICS": json.dumps({topic: {"host_from_key": True}}),
+            "WINNOW_TIME__SILENT_WINDOWS": "10",
+            "WINNOW_ALERTS__GROUP_MINUTES": "1",
+        }
+
+    def send(
+        self,
+        bootstrap: str,
+        topic: str,
+        first: int = 0,
+        end: int | None = None,
+        rate: float = 0.0,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Send messages ``first`` up to ``end`` at ``rate`` a second (0: no pause); on stop the rest at once."""
+        producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5})
+        began = time.monotonic()
+        for number, (partition, key, value) in enumerate(self.messages[first:end]):
+            if rate and number % 50 == 0:
+                while number > (time.monotonic() - began) * rate and not stop():
+                    producer.poll(0.01)
+            while True:
+                try:
+                    producer.produce(topic, value, key=key, partition=partition)
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+        assert producer.flush(60) == 0

@@ -1,0 +1,177 @@
+"""Run ``winnow run`` with workers, look at it, and compare what two runs have left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+from flows.commands.alerts import read
+from state.postgres import connect
+from state.revisions import migrate
+from tests.integration.live import environment, settings
+
+#: What the flow owns and what it says of it; not when a row was last written.
+TABLES = {
+    "alerts": "id, kind, rule, name, level, entity, window_start, first_seen, last_seen, count, reason, techniques, "
+    "tactics, evidence, versions::text",
+    "evidence": "event_id, alert_id, entity, time, raw",
+    "hosts": "host, events, first_seen, last_seen",
+    "host_windows": 'host, seconds, start, metrics, "values", scores',
+    "ledger": "topic, partition, bucket, consumed, rejected, skipped, absent, rule, bert, llm, late, future, "
+    "sources::text, versions::text",
+}
+
+
+def free_ports(count: int) -> int:
+    """Return the first of as many ports in a row that are free."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            first: int = probe.getsockname()[1]
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            continue
+        return first
+
+
+def supervised(bootstrap: str, dsn: str, topic: str, folder: Path, name: str, **more: str) -> dict[str, str]:
+    """Return the settings of a run over ``topic`` whose outputs are named after ``name``."""
+    return environment(
+        bootstrap,
+        dsn,
+        topic,
+        WINNOW_KAFKA__ALERTS=f"{topic}.{name}.alerts",
+        WINNOW_KAFKA__DEADLETTER=f"{topic}.{name}.deadletter",
+        WINNOW_KAFKA__GROUP=f"{topic}.{name}",
+        WINNOW_KAFKA__BATCH="500",
+        WINNOW_RECOVERY__FOLDER=str(folder / name),
+        WINNOW_RECOVERY__INTERVAL_SECONDS="0.5",
+        WINNOW_METRICS__PORT=str(free_ports(6) + 1),
+        WINNOW_FORMATS__YEAR="2024",
+        # The recording is of the past: no clock but its own may move it.
+        WINNOW_TIME__IDLE_SECONDS="3600",
+        WINNOW_ALERTS__GROUP_MINUTES="5",
+        WINNOW_SUPERVISOR__BACKOFF_SECONDS="0.05",
+        WINNOW_SUPERVISOR__BACKOFF_MAX_SECONDS="0.5",
+    ) | {name: value for name, value in more.items() if value}
+
+
+class Run:
+    """One ``winnow run`` and its supervisor's endpoint."""
+
+    def __init__(self, variables: dict[str, str], workers: int) -> None:
+        migrate(variables["WINNOW_POSTGRES__DSN"])
+        self.port = int(variables["WINNOW_METRICS__PORT"]) - 1
+        command = [sys.executable, "-m", "flows.cli", "run", "--workers", str(workers)]
+        self.log = Path(variables["WINNOW_RECOVERY__FOLDER"]).with_suffix(".log")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, env={**os.environ, **variables}, stderr=log)
+
+    def health(self, worker: int | None = None) -> tuple[int, dict[str, Any]]:
+        """Return status and body of the supervisor's health, or a worker's; 0 if it does not answer."""
+        port = self.port if worker is None else self.port + 1 + worker
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+        except OSError:
+            return 0, {}
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=2) as answer:
+            return str(answer.read().decode())
+
+    def workers(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children()
+
+    def until(self, met: Callable[[], bool], patience: float = 120.0, pause: float = 0.05) -> None:
+        deadline = time.monotonic() + patience
+        while not met():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, f"not there in time; {self.health()}; log:\n{self.log.read_text()}"
+            time.sleep(pause)
+
+    def until_ready(self, restarts: int = 0) -> None:
+        """Wait until all workers read, after at least so many restarts."""
+
+        def ready() -> bool:
+            code, body = self.health()
+            return code == 200 and body["status"] == "ok" and body["restarts"] >= restarts
+
+        self.until(ready)
+
+    def stop(self) -> float:
+        """Tell it to end; return how long that took, seconds."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(60) == 0, self.log.read_text()
+        return time.monotonic() - began
+
+
+@contextmanager
+def run(variables: dict[str, str], workers: int = 1) -> Iterator[Run]:
+    """Run; at the end, unless it was stopped meanwhile, stop it and expect status 0."""
+    running = Run(variables, workers)
+    try:
+        yield running
+        if running.process.poll() is None:
+            running.stop()
+    finally:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()
+
+
+def content(bootstrap: str, variables: dict[str, str], topic: str) -> dict[str, list[Any]]:
+    """Return all that a run has left behind: its tables, and its alert messages, the first of each id."""
+    found: dict[str, list[Any]] = {}
+    with connect(variables["WINNOW_POSTGRES__DSN"]) as database:
+        for table, columns in TABLES.items():
+            found[table] = sorted(database.execute(f"SELECT {columns} FROM {table}").fetchall())
+    known = settings(bootstrap, topic)
+    known.kafka.alerts = variables["WINNOW_KAFKA__ALERTS"]
+    messages: dict[str, Any] = {}
+    for raw in read(known, oldest=True, to_end=True):
+        message = orjson.loads(raw)
+        messages.setdefault(message["id"], message)
+    found["messages"] = [messages[key] for key in sorted(messages)]
+    return found
+
+
+def differences(one: dict[str, list[Any]], other: dict[str, list[Any]]) -> list[str]:
+    """Return what differs, a line each, the first few of each kind."""
+    lines = []
+    for name in one:
+        left, right = {repr(row) for row in one[name]}, {repr(row) for row in other[name]}
+        lines += [f"{name} only in the first: {row[:600]}" for row in sorted(left - right)[:3]]
+        lines += [f"{name} only in the second: {row[:600]}" for row in sorted(right - left)[:3]]
+        if len(one[name]) != len(other[name]):
+            lines.append(f"{name}: {len(one[name])} and {len(other[name])} rows")
+    return lines
+
+
+def settled(dsn: str, sent: int) -> bool:
+    """Return whether a run has read ``sent`` messages and decided all of them."""
+    with connect(dsn) as database:
+        row = database.execute(
+            "SELECT coalesce(sum(consumed), 0), coalesce(sum(rejected + skipped + rule + bert + llm), 0) FROM ledger"
+        ).fetchone()
+    return row is not None and int(row[0]) == int(row[1]) == sent

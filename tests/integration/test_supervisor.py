@@ -1,0 +1,216 @@
+"""``winnow run`` under its supervisor: what dies or hangs is started again, and nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import psutil
+import pytest
+
+from state.embedded import EmbeddedKafka, EmbeddedPostgres
+from state.postgres import connect
+from state.revisions import migrate
+from tests.integration.live import create_topic, send
+from tests.integration.load import Load
+from tests.integration.supervised import Run, content, differences, run, settled, supervised
+
+
+def test_killed_worker_and_rescaling_change_nothing(kafka: str, postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    load = Load.make(seed=3, messages=12_000, partitions=3)
+    topic = f"kill-{os.urandom(4).hex()}"
+    create_topic(kafka, topic, 3)
+    dsn, calm = postgres.create_database(f"{topic}-a"), postgres.create_database(f"{topic}-b")
+    variables = supervised(kafka, dsn, topic, tmp_path, "killed", **load.settings(topic))
+    load.send(kafka, topic, 0, 4_000)
+    with run(variables, workers=2) as running:
+        running.until_ready()
+        load.send(kafka, topic, 4_000, 6_000)
+        victim = running.workers()[1]
+        running.until(lambda: bool(running.health()[1]["workers"][1]["messages_read"]))
+        victim.kill()
+        running.until_ready(restarts=1)
+        assert 'winnow_restarts_total{reason="killed"} 1.0' in running.metrics()
+        assert "worker 1 was ended by SIGKILL" in running.log.read_text()
+        code, body = running.health(worker=0)
+        assert (code, body["status"]) == (200, "ok")
+        assert body["last_poll_age_seconds"] < 10
+        assert running.stop() < 20
+    load.send(kafka, topic, 6_000, 9_000)
+    with run(variables, workers=1) as running:
+        running.until_ready()
+    load.send(kafka, topic, 9_000, None)
+    with run(variables, workers=3) as running:
+        running.until(lambda: settled(dsn, load.total))
+    undisturbed = supervised(kafka, calm, topic, tmp_path, "calm", **load.settings(topic))
+    with run(undisturbed) as running:
+        running.until(lambda: settled(calm, load.total))
+    found, expected = content(kafka, variables, topic), content(kafka, undisturbed, topic)
+    assert differences(found, expected) == []
+    assert {row[1] for row in expected["alerts"]} >= {"rule", "threshold"}
+    assert len(expected["messages"]) == len(expected["alerts"]) > 20
+
+
+def test_hung_worker_is_started_again(kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> None:
+    create_topic(kafka, topic_name, 2)
+    variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "hung", WINNOW_SUPERVISOR__STALL_SECONDS="3")
+    with run(variables, workers=2) as running:
+        running.until_ready()
+        running.workers()[0].suspend()
+        running.until_ready(restarts=1)
+        assert 'winnow_restarts_total{reason="stalled"} 1.0' in running.metrics()
+
+
+def test_workers_end_with_a_killed_supervisor(kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> None:
+    create_topic(kafka, topic_name, 2)
+    variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "orphans")
+    with run(variables, workers=2) as running:
+        running.until_ready()
+        workers = running.workers()
+        workers[1].suspend()
+        running.process.kill()
+        running.process.wait()
+        _, alive = psutil.wait_procs(workers, timeout=5)
+        assert alive == []
+
+
+def test_second_run_on_a_store_is_refused(kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> None:
+    create_topic(kafka, topic_name)
+    variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "shared")
+    with run(variables) as running:
+        running.until_ready()
+        assert "in use by another winnow run" in refused(variables)
+
+
+def test_a_crash_that_comes_again_and_again_is_given_up(
+    kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path
+) -> None:
+    create_topic(kafka, topic_name)
+    variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "crash", WINNOW_SUPERVISOR__MAX_FAILURES="2")
+    with run(variables) as running:
+        running.until_ready()
+    # A table is gone: Postgres refuses what the workers write, each time.
+    with connect(postgres_dsn, autocommit=True) as database:
+        database.execute("DROP TABLE ledger")
+    send(kafka, topic_name, [b'{"_path":"conn","ts":1704700800,"id.orig_h":"10.0.0.5","id.resp_h":"192.0.2.1"}'])
+    failed = Run(variables, 1)
+    assert failed.process.wait(60) == 1
+    assert "given up" in failed.log.read_text()
+
+
+class TestStore:
+    """The recovery store is tied to its topics and versions."""
+
+    @pytest.fixture
+    def variables(self, kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> dict[str, str]:
+        """Return the settings of a run that has left a store behind."""
+        create_topic(kafka, topic_name, 2)
+        send(kafka, topic_name, [b"{}"] * 10)
+        variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "store")
+        with run(variables) as running:
+            running.until(lambda: settled(postgres_dsn, 10))
+        return variables
+
+    def test_another_topic_is_refused(self, kafka: str, variables: dict[str, str], topic_name: str) -> None:
+        create_topic(kafka, f"{topic_name}.other")
+        said = refused({**variables, "WINNOW_KAFKA__TELEMETRY": f'["{topic_name}.other"]'})
+        assert f"it is of topic {topic_name} too" in said
+        assert "move the folder away" in said
+
+    def test_another_cluster_is_refused(self, variables: dict[str, str], topic_name: str) -> None:
+        with EmbeddedKafka() as other:
+            create_topic(other.bootstrap_servers, topic_name, 2)
+            said = refused({**variables, "WINNOW_KAFKA__BOOTSTRAP_SERVERS": other.bootstrap_servers})
+        assert "it is of Kafka cluster" in said
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"snapshots": {"host": 0}}, "another version"),
+            ({"partitions": [0, 1, 2]}, "has lost partitions 2"),
+            ({"id": "x"}, "was deleted and made anew"),
+        ],
+    )
+    def test_a_store_that_does_not_fit_is_refused(
+        self, variables: dict[str, str], topic_name: str, change: dict[str, object], reason: str
+    ) -> None:
+        file = Path(variables["WINNOW_RECOVERY__FOLDER"]) / "winnow.json"
+        identity = orjson.loads(file.read_bytes())
+        if "snapshots" in change:
+            identity |= change
+        else:
+            identity["topics"][topic_name] |= change
+        file.write_bytes(orjson.dumps(identity))
+        assert reason in refused(variables)
+
+    def test_a_store_without_identity_is_refused(self, variables: dict[str, str]) -> None:
+        (Path(variables["WINNOW_RECOVERY__FOLDER"]) / "winnow.json").unlink()
+        assert "older Winnow" in refused(variables)
+
+    def test_positions_beyond_the_end_are_refused(self, kafka: str, variables: dict[str, str], topic_name: str) -> None:
+        # As a broker that lost its newest messages would have it: the same topic by name and id, but shorter.
+        create_topic(kafka, f"{topic_name}.shorter", 2)
+        send(kafka, f"{topic_name}.shorter", [b"{}"] * 9)
+        folder = Path(variables["WINNOW_RECOVERY__FOLDER"])
+        rename_positions(folder, topic_name, f"{topic_name}.shorter")
+        (folder / "winnow.json").write_bytes(
+            orjson.dumps(
+                orjson.loads((folder / "winnow.json").read_bytes())
+                | {"topics": {f"{topic_name}.shorter": {"id": "", "partitions": [0, 1]}}}
+            )
+        )
+        said = refused({**variables, "WINNOW_KAFKA__TELEMETRY": f'["{topic_name}.shorter"]'})
+        assert f"offset 10 of {topic_name}.shorter-0, which ends at 9" in said
+
+    def test_added_partitions_are_taken_in(
+        self, kafka: str, postgres_dsn: str, variables: dict[str, str], topic_name: str
+    ) -> None:
+        # The embedded broker cannot add partitions; to the store it is the same if it knew of fewer.
+        file = Path(variables["WINNOW_RECOVERY__FOLDER"]) / "winnow.json"
+        identity = orjson.loads(file.read_bytes())
+        identity["topics"][topic_name]["partitions"] = [0]
+        file.write_bytes(orjson.dumps(identity))
+        send(kafka, topic_name, [b"{}"] * 5, partition=1)
+        with run({**variables, "WINNOW_KAFKA__START": "latest"}) as running:
+            running.until(lambda: settled(postgres_dsn, 15))
+        assert orjson.loads(file.read_bytes())["topics"][topic_name]["partitions"] == [0, 1]
+
+
+def rename_positions(folder: Path, old: str, new: str) -> None:
+    for path in folder.glob("part-*.sqlite3"):
+        with sqlite3.connect(path) as database:
+            database.execute(
+                "UPDATE snaps SET state_key = replace(state_key, ?, ?) WHERE step_id = 'detect.source'", (old, new)
+            )
+        database.close()
+
+
+def refused(variables: dict[str, str]) -> str:
+    """Start a run that is refused; return the one line that says so."""
+    migrate(variables["WINNOW_POSTGRES__DSN"])
+    found = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "run"],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 2, found.stderr
+    lines = [line for line in found.stderr.splitlines() if line.startswith("winnow: ")]
+    assert len(lines) == 1, found.stderr
+    return lines[0]
+
+
+def test_ctrl_c_drains_and_ends_with_0(kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> None:
+    create_topic(kafka, topic_name)
+    variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "ctrl-c")
+    with run(variables) as running:
+        running.until_ready()
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(20) == 0

@@ -1,0 +1,85 @@
+"""What the supervisor decides, and what makes a recovery store fit."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from flows.recovery import Identity, difference, grown
+from flows.settings import SupervisorSettings
+from flows.supervisor import Judge
+from operators.liveness import Liveness
+from operators.topics import TopicIdentity
+
+
+def judge(**settings: float) -> Judge:
+    return Judge(SupervisorSettings.model_validate(settings), random.Random(5))
+
+
+class TestJudge:
+    def test_pauses_double_up_to_the_longest_and_vary_by_half(self) -> None:
+        one = judge(backoff_seconds=1, backoff_max_seconds=4, max_failures=100)
+        for expected in (1, 2, 4, 4, 4):
+            pause = one.pause(lived=1, progressed=False)
+            assert pause is not None
+            assert 0.5 * expected <= pause <= 1.5 * expected
+
+    def test_a_healthy_minute_begins_the_pauses_anew(self) -> None:
+        one = judge(backoff_seconds=1, backoff_max_seconds=600, max_failures=100)
+        for _ in range(6):
+            one.pause(lived=1, progressed=True)
+        pause = one.pause(lived=61, progressed=True)
+        assert pause is not None
+        assert pause <= 1.5
+
+    def test_failures_without_progress_end_it_and_progress_begins_the_count_anew(self) -> None:
+        one = judge(max_failures=3)
+        assert [one.pause(1, p) is None for p in (False, False, True, False, False, False)] == [False] * 5 + [True]
+
+    def test_progress_never_ends_it(self) -> None:
+        one = judge(max_failures=1)
+        assert all(one.pause(1, True) is not None for _ in range(1_000))
+
+
+TOPICS = {"t": TopicIdentity("id-1", [0, 1])}
+KNOWN = Identity("cluster", TOPICS, {"host": 1})
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (KNOWN, ""),
+        (Identity("", {"t": TopicIdentity("", [0, 1])}, {"host": 1}), ""),
+        (Identity("cluster", {"t": TopicIdentity("id-1", [0, 1, 2])}, {"host": 1}), ""),
+        (Identity("cluster", {**TOPICS, "u": TopicIdentity("id-2", [0])}, {"host": 1}), ""),
+        (Identity("other", TOPICS, {"host": 1}), "Kafka cluster cluster, and this is other"),
+        (Identity("cluster", {"t": TopicIdentity("id-2", [0, 1])}, {"host": 1}), "made anew"),
+        (Identity("cluster", {"t": TopicIdentity("id-1", [0])}, {"host": 1}), "lost partitions 1"),
+        (Identity("cluster", {"u": TopicIdentity("id-1", [0, 1])}, {"host": 1}), "topic t too"),
+        (Identity("cluster", TOPICS, {"host": 2}), "host 1, this Winnow reads 2"),
+        (Identity("cluster", TOPICS, {"host": 1, "control": 1}), "control none, this Winnow reads 1"),
+    ],
+)
+def test_state_is_gone_on_from_only_where_it_belongs(now: Identity, said: str) -> None:
+    found = difference(KNOWN, now)
+    assert said in found
+    assert bool(said) == bool(found)
+
+
+def test_only_partitions_of_known_topics_are_grown() -> None:
+    now = Identity("cluster", {"t": TopicIdentity("id-1", [0, 1, 2]), "u": TopicIdentity("id-2", [0])}, {"host": 1})
+    assert grown(KNOWN, now) == ["t-2"]
+
+
+def test_a_worker_stands_still_as_long_as_its_slowest_partition() -> None:
+    live = Liveness()
+    assert live.beat(0.0).standstill() == 0.0
+    for name, polled, moved in (("a", 100.0, 100.0), ("b", 98.0, 95.0)):
+        part = live.partition(name)
+        part.polled, part.moved = polled, moved
+    assert live.beat(101.0).standstill() == 6.0
+    live.wait("postgres")
+    assert live.beat(101.0).waiting == ["postgres"]
+    live.resume("postgres")
+    assert live.beat(101.0).waiting == []
