@@ -14,6 +14,11 @@ ALERTS = Counter(
     "winnow_alerts", "Alerts raised, by kind and level; repeats of one are not counted.", ["kind", "level"]
 )
 LOST = Counter("winnow_lost_messages", "Messages that retention removed before they were read.", ["topic", "partition"])
+OVERFLOW = Counter(
+    "winnow_overflow",
+    "What a limit was reached for: events of hosts, or signals on one host, counted together with others'.",
+    ["what"],
+)
 SINK_RETRIES = Counter("winnow_sink_retries", "Writes that had to be tried again.", ["sink"])
 CONSUMER_LAG = Gauge("winnow_consumer_lag_messages", "Messages not yet read.", ["topic", "partition"])
 WATERMARK_DELAY = Gauge("winnow_watermark_delay_seconds", "Wall clock less watermark.", ["topic", "partition"])
