@@ -20,6 +20,9 @@ OVERFLOW = Counter(
     ["what"],
 )
 SINK_RETRIES = Counter("winnow_sink_retries", "Writes that had to be tried again.", ["sink"])
+SINK_WAITING = Gauge(
+    "winnow_sink_waiting", "Seconds that a sink has been waiting for its server, and the flow with it.", ["sink"]
+)
 CONSUMER_LAG = Gauge("winnow_consumer_lag_messages", "Messages not yet read.", ["topic", "partition"])
 WATERMARK_DELAY = Gauge("winnow_watermark_delay_seconds", "Wall clock less watermark.", ["topic", "partition"])
 BATCH_SECONDS = Histogram(
