@@ -17,7 +17,7 @@ from operators import metrics
 from operators.align import HostItem
 from operators.batch import HostLate
 from operators.collect import AT_ONCE
-from operators.roster import HostForgotten
+from operators.roster import RESERVED, HostForgotten
 from state.alerts import Level, Signal
 from state.ledger import SPAN
 from state.windows import HostSeen, HostWindow
@@ -46,6 +46,27 @@ def host_of(item: HostItem) -> str:
     if isinstance(item, Candidate):
         return item.event.host
     return item.via if isinstance(item, HostForgotten) else item.host
+
+
+def overflowing(window: HostEvents) -> list[Signal]:
+    """Return what is to be said of a window in which a shard had more hosts than it keeps apart."""
+    if not window.events:
+        return []
+    reason = (
+        f"{window.events:,} events in a minute are of hosts beyond those kept apart (limits.hosts), and were counted "
+        "together: no metric of such a host is judged; rules are"
+    )
+    return [
+        Signal(
+            kind="threshold",
+            rule="hosts:overflow",
+            name="More hosts than are kept apart",
+            level=Level.medium,
+            entity=window.host,
+            time=window.start,
+            reason=reason,
+        )
+    ]
 
 
 class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
@@ -83,7 +104,8 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
             if isinstance(value, HostEvents):
                 rows, signals = host.close_window(value)
                 out += rows
-                out += signals
+                # What many hosts did together says nothing about one.
+                out += overflowing(value) if host.name.startswith(RESERVED) else signals
                 seen = seen or value.events > 0
             elif isinstance(value, HostLate):
                 host.add_late(value.events, value.first, value.last)

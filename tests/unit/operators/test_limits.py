@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from analyzers.host import WINDOW, HostEvents, HostSettings
 from analyzers.metrics import MetricSet, Partial
+from analyzers.metrics.partial import Distinct
 from analyzers.router import Candidate, Router
 from operators.align import SURPLUS, Aligner, HostItem
 from operators.batch import END_OF_TIME, HostLate, OpenWindow, ShardItem
@@ -163,3 +164,15 @@ def test_end_of_time_forgets_nobody_early() -> None:
     aligner.add(item(0, ["a"]))
     aligner.add(ShardItem(0, "t-0", END_OF_TIME, 0))
     assert not any(isinstance(one, HostForgotten) for one in aligner.release())
+
+
+def test_what_many_hosts_did_together_is_no_attack_of_one() -> None:
+    metrics = MetricSet.load()
+    logic = HostLogic(metrics, HostSettings(), Router(), Level.low, None)
+    hashes = Partial({0: 10_000_000}, {metrics.names.index("users"): Distinct(set(range(64)))})
+    out, _ = logic.on_batch([HostEvents(OVERFLOW, 0, hashes, 0, 1, 9)])
+    assert [one.name for one in out if isinstance(one, Signal)] == ["More hosts than are kept apart"]
+    out, _ = HostLogic(metrics, HostSettings(), Router(), Level.low, None).on_batch(
+        [HostEvents("a", 0, hashes, 0, 1, 9)]
+    )
+    assert [one.name for one in out if isinstance(one, Signal)] == ["Password spraying"]
