@@ -23,6 +23,7 @@ from operators.collect import Collector
 from operators.formats import Decoder
 from operators.formats.settings import FormatSettings
 from operators.kafka import KafkaPartition, KafkaSettings
+from operators.wall import PATIENCE, WallClock
 from state.alerts import Level
 from state.ledger import SPAN
 from state.schemas import validate_alert
@@ -64,6 +65,7 @@ class Log:
     def __init__(self, low: int, high: int) -> None:
         self.low, self.high = low, high
         self.place = -1
+        self.stamp = NOON
         self.away = 0
         self.config: dict[str, Any] = {}
 
@@ -78,7 +80,7 @@ class Log:
         if not self.low <= self.place <= self.high:
             return [Failure(KafkaError._AUTO_OFFSET_RESET)]
         end = min(self.place + count, self.high)
-        found = [Message(offset, event(NOON)) for offset in range(self.place, end)]
+        found = [Message(offset, event(self.stamp)) for offset in range(self.place, end)]
         self.place = end
         return found or [Failure(KafkaError._PARTITION_EOF)]
 
@@ -111,7 +113,7 @@ def resumed_at(log: Log, offset: int) -> bytes:
     return before.snapshot()
 
 
-def test_lost_messages_are_entered_in_the_ledger_counted_and_alerted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_messages_are_entered_in_the_ledger_counted_and_alerted_once() -> None:
     log = Log(35_000, 35_010)
     source = partition(log, resumed_at(log, 8_000))
     log.place = 8_000
@@ -174,3 +176,61 @@ def test_an_error_that_was_none_loses_nothing() -> None:
     log.place = 99
     batches = read(source, 4)
     assert [(b.consumed, b.lost) for b in batches if b.consumed or b.lost] == [(5, 0)]
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_clock_set_an_hour_off_and_back_makes_nothing_late_nor_too_far_ahead(jump: float) -> None:
+    off, now = [0.0], [100.0]
+    wall = WallClock(lambda: NOON + now[0] + off[0], lambda: now[0])
+    log = Log(0, 0)
+    source = partition(log, wall=wall)
+    source._next = log.place = 0
+    source._idle = 0.0
+    late = future = consumed = 0
+    watermarks = []
+    for step in range(300):
+        now[0] += 1.0
+        off[0] = jump if 100 <= step < 200 else 0.0
+        log.stamp = NOON + now[0]
+        log.high += step % 3 == 0
+        for batch in read(source, 2):
+            consumed += batch.consumed
+            late, future = late + len(batch.late), future + len(batch.future)
+            watermarks.append(batch.watermark / 1e6)
+    assert (consumed, late, future) == (100, 0, 0)
+    assert watermarks == sorted(watermarks)
+    assert watermarks[-1] == pytest.approx(NOON + now[0] - 5, abs=3)
+
+
+def test_a_clock_that_stays_where_it_was_set_is_believed_in_the_end() -> None:
+    off, now = [0.0], [0.0]
+    clock = WallClock(lambda: 1000.0 + now[0] + off[0], lambda: now[0])
+    off[0] = 3600.0
+    assert clock() == 1000.0
+    now[0] = PATIENCE - 1
+    assert clock() == 1000.0 + now[0]
+    now[0] = PATIENCE + 1
+    assert clock() == 4600.0 + now[0]
+
+
+def test_after_an_outage_the_partition_is_idle_only_once_senders_had_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(kafka.time, "monotonic", lambda: now[0])
+    source = partition(Log(0, 0), wall=lambda: NOON + now[0])
+    answers = iter(range(1, 1000))
+
+    def watermark(answered: bool) -> float:
+        now[0] += 0.5
+        if answered:
+            source._on_statistics(b'{"brokers":{"a":{"rx":%d}}}'.decode() % next(answers))
+        source._beat(now[0])
+        return source._clock.watermark / 1e6 - NOON
+
+    source._at_end = True
+    before = [watermark(True) for _ in range(10)][-1]
+    assert before == now[0] - 5
+    assert {watermark(False) for _ in range(60)} == {before}
+    # The first answer after half a minute: what was sent meanwhile is still on its way.
+    returned = [watermark(True) for _ in range(8)]
+    assert returned[:4] == [before] * 4
+    assert returned[-1] == now[0] - 5
