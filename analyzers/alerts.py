@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Literal
 
@@ -12,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from state.alerts import MAX_EVIDENCE, Alert, Evidence, Level, Signal
 from state.ids import alert_id
 
+#: Rule and name of the alert that gathers the signals for which an entity has no place among its alerts.
+OVERFLOW_RULE = "_overflow"
+OVERFLOW_NAME = "More alerts than are kept apart"
 #: Kind, rule, and start of the grouping window, µs.
 Key = tuple[str, str, int]
 
@@ -31,7 +33,7 @@ class AlertSettings(BaseModel):
         default=16_384, ge=256, le=1_048_576, description="Longest copy of an event kept as evidence."
     )
     max_open: int = Field(
-        default=1_000, ge=10, description="Alerts remembered an entity; beyond, the least recently touched go."
+        default=1_000, ge=10, description="Alerts remembered an entity; beyond, those of the oldest windows go."
     )
 
     @property
@@ -74,37 +76,62 @@ class AlertBook:
     def __init__(self, settings: AlertSettings) -> None:
         self._settings = settings
         self._window = settings.group_minutes * 60_000_000
-        self._alerts: OrderedDict[Key, Alert] = OrderedDict()
+        self._alerts: dict[Key, Alert] = {}
         #: For each alert, (time, event id) of its evidence, sorted.
         self._cited: dict[Key, list[tuple[int, str]]] = {}
+        #: Signals gathered in overflow alerts since this was last read.
+        self.folded = 0
+
+    def __len__(self) -> int:
+        return len(self._alerts)
 
     def add(self, signals: Iterable[Signal]) -> list[AlertUpdate]:
         """Take in signals of one entity; return each alert touched, once, as it is after all of them."""
         touched: dict[Key, tuple[bool, list[Evidence]]] = {}
         opened: dict[Key, Alert] = {}
+        gone: dict[Key, Alert] = {}
         for signal in signals:
-            start = signal.time - signal.time % self._window
-            key: Key = (signal.kind, signal.rule, start)
+            key: Key = (signal.kind, signal.rule, signal.time - signal.time % self._window)
             known = self._alerts.get(key)
+            if known is None and len(self._alerts) >= self._settings.max_open:
+                signal, key = self._make_room(signal, key, gone)
+                known = self._alerts.get(key)
             if known is None:
-                self._alerts[key] = self._open(signal, start)
+                self._alerts[key] = self._open(signal, key[2])
                 self._cited[key] = []
             else:
                 self._alerts[key] = self._grow(known, signal)
-                self._alerts.move_to_end(key)
             evidence = touched.setdefault(key, (known is None, []))[1]
             copied = self._cite(key, signal)
             if copied is not None:
                 evidence.append(copied)
             if known is None:
                 opened[key] = self._alerts[key]
-        updates = [
-            AlertUpdate(self._alerts[key], new, tuple(ev), opened.get(key)) for key, (new, ev) in touched.items()
+        return [
+            AlertUpdate(self._alerts.get(key) or gone[key], new, tuple(evidence), opened.get(key))
+            for key, (new, evidence) in touched.items()
         ]
-        while len(self._alerts) > self._settings.max_open:
-            key, _ = self._alerts.popitem(last=False)
-            del self._cited[key]
-        return updates
+
+    def forget(self, before: int) -> None:
+        """Drop the alerts that did not grow from ``before`` on, µs."""
+        for key in [key for key, alert in self._alerts.items() if alert.last_seen < before]:
+            del self._alerts[key], self._cited[key]
+
+    def _make_room(self, signal: Signal, key: Key, gone: dict[Key, Alert]) -> tuple[Signal, Key]:
+        """Drop alerts of windows older than the signal's; if there are none, turn it into one of the overflow alert.
+
+        What was dropped thus never begins anew under its id: a signal for it finds no older window any more.
+        """
+        while len(self._alerts) >= self._settings.max_open:
+            # Of a window the overflow alert goes last, for the same reason.
+            oldest = min(self._alerts, key=lambda key: (key[2], key[1] == OVERFLOW_RULE, key))
+            if oldest[2] >= key[2]:
+                self.folded += 1
+                folded = msgspec.structs.replace(signal, rule=OVERFLOW_RULE, name=OVERFLOW_NAME)
+                return folded, (signal.kind, OVERFLOW_RULE, oldest[2])
+            gone[oldest] = self._alerts.pop(oldest)
+            del self._cited[oldest]
+        return signal, key
 
     def _open(self, signal: Signal, start: int) -> Alert:
         return Alert(

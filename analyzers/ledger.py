@@ -20,6 +20,7 @@ class LedgerDelta(msgspec.Struct, gc=False):
     rejected: int = 0
     skipped: int = 0
     absent: int = 0
+    lost: int = 0
     rule: int = 0
     bert: int = 0
     llm: int = 0
@@ -29,7 +30,7 @@ class LedgerDelta(msgspec.Struct, gc=False):
     versions: dict[str, str] = {}
 
 
-_COUNTS = ("consumed", "rejected", "skipped", "absent", "rule", "bert", "llm", "late", "future")
+_COUNTS = ("consumed", "rejected", "skipped", "absent", "lost", "rule", "bert", "llm", "late", "future")
 
 
 class _Saved(msgspec.Struct):
@@ -87,7 +88,7 @@ class LedgerBook:
             row = self._rows[bucket]
             taken.append(structs.replace(row, sources=dict(row.sources), versions=dict(row.versions)))
             settled = row.consumed == row.rejected + row.skipped + row.rule + row.bert + row.llm
-            if settled and row.consumed + row.absent >= SPAN:
+            if settled and row.consumed + row.absent + row.lost >= SPAN:
                 del self._rows[bucket]
         self._changed.clear()
         return taken

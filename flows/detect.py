@@ -30,6 +30,7 @@ from operators.files import FileSource
 from operators.host import Decided, HostLogic, HostOut, host_of
 from operators.kafka import KafkaSource, list_partitions
 from operators.ledger import LedgerLogic
+from operators.roster import HostForgotten
 from operators.rules import Judge, count
 from operators.sinks import Out, Sink
 from operators.sinks.kafka import KafkaSink
@@ -61,7 +62,7 @@ def build(
     counted = op.inspect("count", collected, count)
 
     shards = op.flat_map("shards", counted, to_shards)
-    released = op.stateful_batch("align", shards, partial(AlignLogic, source.origins, settings.time))
+    released = op.stateful_batch("align", shards, partial(AlignLogic, source.origins, settings.time, settings.limits))
     items = op.map("by_host", released, by_host)
     hosts = op.stateful_batch(
         "host", items, partial(HostLogic, host_metrics, settings.host, router, settings.alerts.lowest)
@@ -131,13 +132,15 @@ def by_host(released: tuple[str, HostItem]) -> tuple[str, HostItem]:
     return host_of(released[1]), released[1]
 
 
-def at_once_by_entity(collected: Collected) -> Iterable[tuple[str, Signal]]:
+def at_once_by_entity(collected: Collected) -> Iterable[tuple[str, Signal | HostForgotten]]:
     """Key the signals that do not wait by their entity."""
     return [(signal.entity, signal) for signal in collected.at_once]
 
 
-def signal_by_entity(out: tuple[str, HostOut]) -> tuple[str, Signal] | None:
-    """Keep the signals of the host step."""
+def signal_by_entity(out: tuple[str, HostOut]) -> tuple[str, Signal | HostForgotten] | None:
+    """Keep the signals of the host step, and which hosts it forgot."""
+    if isinstance(out[1], HostForgotten):
+        return out[1].host, out[1]
     return (out[1].entity, out[1]) if isinstance(out[1], Signal) else None
 
 

@@ -17,6 +17,7 @@ from dashboards.settings import DSN_VARIABLE
 from operators.clock import TimeSettings
 from operators.formats.settings import FormatSettings
 from operators.kafka import KafkaSettings
+from operators.roster import LimitSettings
 from state.postgres import PostgresSettings
 
 PREFIX = "WINNOW_"
@@ -127,6 +128,7 @@ class Settings(BaseSettings):
     metrics: MetricSettings = MetricSettings()
     host: HostSettings = HostSettings()
     alerts: AlertSettings = AlertSettings()
+    limits: LimitSettings = LimitSettings()
     recovery: RecoverySettings = RecoverySettings()
     supervisor: SupervisorSettings = SupervisorSettings()
 

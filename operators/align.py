@@ -12,15 +12,20 @@ from typing import Any
 
 import msgspec
 from bytewax.operators import StatefulBatchLogic
+from msgspec import structs
 
 from analyzers.host import WINDOW, HostEvents
 from analyzers.router import Candidate
+from operators import metrics
 from operators.batch import END_OF_TIME, UNKNOWN, HostLate, OpenWindow, ShardItem
 from operators.clock import TimeSettings
-from operators.collect import SHARDS
+from operators.collect import AT_ONCE, SHARDS
+from operators.roster import RESERVED, HostForgotten, LimitSettings, Roster, overflow_host
 
 #: What the host step gets, in order.
-HostItem = HostEvents | Candidate | HostLate
+HostItem = HostEvents | Candidate | HostLate | HostForgotten
+#: New hosts of an open window beyond those that there is room for, until the surplus is counted together.
+SURPLUS = 256
 
 
 class _Saved(msgspec.Struct):
@@ -30,6 +35,8 @@ class _Saved(msgspec.Struct):
     windows: list[tuple[int, str, OpenWindow]]
     candidates: list[Candidate]
     hosts: dict[str, int]
+    asleep: dict[str, int]
+    strays: dict[str, int]
     next_window: int | None
 
 
@@ -40,11 +47,14 @@ class Aligner:
         partitions: names of all partitions; nothing is released before each has said how far it is.
         silent_windows: empty windows that a host which fell silent is given.
         stagger: how long after its end this shard closes a window, µs of event time.
+        roster: the hosts that the shard knows, and how many it may.
     """
 
-    VERSION = 1
+    VERSION = 2
 
-    def __init__(self, partitions: Iterable[str], silent_windows: int = 60, stagger: int = 0) -> None:
+    def __init__(
+        self, partitions: Iterable[str], silent_windows: int = 60, stagger: int = 0, roster: Roster | None = None
+    ) -> None:
         self._watermarks = dict.fromkeys(partitions, UNKNOWN)
         self._silence = silent_windows * WINDOW
         #: How long after its end a window is closed, µs of event time.
@@ -53,8 +63,11 @@ class Aligner:
         self._starts: dict[str, int] = {}
         self._windows: dict[int, dict[str, OpenWindow]] = {}
         self._candidates: list[tuple[tuple[int, str, int], Candidate]] = []
-        #: Known hosts, to the start of their last window with events.
-        self._hosts: dict[str, int] = {}
+        self.roster = roster or Roster(100_000, 30)
+        #: How many hosts of each open window were not known when they came.
+        self._strangers: dict[int, int] = {}
+        #: Events counted under the overflow host since this was last read.
+        self.overflowed = 0
         self._next: int | None = None
         self._late: dict[str, list[HostLate]] = {}
 
@@ -73,20 +86,43 @@ class Aligner:
                 # Only a partition that came to the topic later can bring what is older than all windows still open.
                 self._late.setdefault(host, []).append(HostLate(host, window.events, window.first, window.last))
                 continue
-            hosts = self._windows.setdefault(start, {})
-            known = hosts.get(host)
-            if known is None:
-                hosts[host] = window
-            else:
-                known.merge(window)
+            self._put(start, host, window)
         for candidate in item.candidates:
             heapq.heappush(self._candidates, (candidate.order, candidate))
         for host, late in item.late.items():
             self._late.setdefault(host, []).append(late)
 
+    def _put(self, start: int, host: str, window: OpenWindow) -> None:
+        hosts = self._windows.setdefault(start, {})
+        if host not in hosts and host not in self.roster:
+            if host.startswith(RESERVED):
+                self._overflow(hosts, window)
+                return
+            self._strangers[start] = self._strangers.get(start, 0) + 1
+        known = hosts.get(host)
+        if known is None:
+            hosts[host] = window
+        else:
+            known.merge(window)
+        if self._strangers.get(start, 0) > self.roster.room + SURPLUS:
+            # The first by name stay, for it is they who get a place when the window closes: a host that is among them
+            # in the end was so all along, and none of its events went elsewhere.
+            strangers = sorted(host for host in hosts if host not in self.roster)
+            for surplus in strangers[self.roster.room :]:
+                self._overflow(hosts, hosts.pop(surplus))
+            self._strangers[start] = min(len(strangers), self.roster.room)
+
+    def _overflow(self, hosts: dict[str, OpenWindow], window: OpenWindow) -> None:
+        self.overflowed += window.events
+        known = hosts.get(self.roster.overflow)
+        if known is None:
+            hosts[self.roster.overflow] = window
+        else:
+            known.merge(window)
+
     def release(self) -> list[HostItem]:
         """Return what the watermark has passed, in canonical order."""
-        out: list[HostItem] = [late for host in sorted(self._late) for late in self._late[host]]
+        out: list[HostItem] = [self._placed_late(late) for host in sorted(self._late) for late in self._late[host]]
         self._late.clear()
         watermark = self.watermark
         if watermark == UNKNOWN:
@@ -107,36 +143,66 @@ class Aligner:
     def _following(self, start: int, watermark: int) -> int | None:
         """Return the next window to close; skip a stretch in which no host is known and none has events."""
         following = start + WINDOW
-        if self._hosts and (watermark < END_OF_TIME or self._windows):
+        if self.roster.awake and (watermark < END_OF_TIME or self._windows):
             return following
         if self._windows:
             return max(following, min(self._windows))
         return None if watermark >= END_OF_TIME else max(following, watermark - watermark % WINDOW)
 
     def _close(self, start: int, out: list[HostItem]) -> None:
+        roster = self.roster
         opened = self._windows.pop(start, {})
-        for host in opened:
-            self._hosts[host] = start
-        for host in sorted(self._hosts):
+        self._strangers.pop(start, None)
+        out += roster.sweep(start)
+        # Those known first, then the new ones by name as far as there is room.
+        for host in sorted(opened, key=lambda host: (host not in roster, host)):
+            if not roster.wake(host, start):
+                self._overflow(opened, opened.pop(host))
+        if roster.overflow in opened:
+            roster.wake(roster.overflow, start)
+        for host in sorted(roster.awake):
             window = opened.get(host)
             if window is not None:
                 out.append(HostEvents(host, start, window.partial, window.first, window.last, window.events))
-            elif start - self._hosts[host] <= self._silence:
+            elif start - roster.awake[host] <= self._silence:
                 out.append(HostEvents(host, start, None))
             else:
-                del self._hosts[host]
+                roster.tire(host)
 
     def _pop_candidates(self, before: int, out: list[HostItem]) -> None:
         waiting = self._candidates
         while waiting and waiting[0][0][0] < before:
-            out.append(heapq.heappop(waiting)[1])
+            candidate = heapq.heappop(waiting)[1]
+            if self.roster.hear(candidate.event.host, candidate.time):
+                out.append(candidate)
+            else:
+                self._place_elsewhere(candidate, out)
+
+    def _place_elsewhere(self, candidate: Candidate, out: list[HostItem]) -> None:
+        """Let the overflow host decide on a candidate whose host has no place; what it says names the true host."""
+        host, overflow = candidate.event.host, self.roster.overflow
+        signals = tuple(
+            structs.replace(signal, entity=overflow, reason=f"on {host}: {signal.reason}")
+            for signal in candidate.signals
+        )
+        out.append(Candidate(structs.replace(candidate.event, host=overflow), signals, candidate.time))
+        if any(signal.level >= AT_ONCE for signal in signals):
+            out += self.roster.stray(host, candidate.time)
+
+    def _placed_late(self, late: HostLate) -> HostLate:
+        if self.roster.hear(late.host, late.last if self._next is None else self._next):
+            return late
+        self.overflowed += late.events
+        return structs.replace(late, host=self.roster.overflow)
 
     def snapshot(self) -> bytes:
         """Return the state as versioned bytes."""
         windows = [(start, host, w) for start, hosts in self._windows.items() for host, w in hosts.items()]
         waiting = [candidate for _, candidate in self._candidates]
-        saved = _Saved(self.VERSION, self._watermarks, self._starts, windows, waiting, self._hosts, self._next)
-        return msgspec.msgpack.encode(saved)
+        awake, asleep, strays = self.roster.awake, self.roster.asleep, self.roster.strays
+        return msgspec.msgpack.encode(
+            _Saved(self.VERSION, self._watermarks, self._starts, windows, waiting, awake, asleep, strays, self._next)
+        )
 
     def restore(self, state: bytes) -> None:
         """Go on from a snapshot; partitions that are gone are forgotten.
@@ -154,7 +220,9 @@ class Aligner:
             self._windows.setdefault(start, {})[host] = window
         self._candidates = [(candidate.order, candidate) for candidate in saved.candidates]
         heapq.heapify(self._candidates)
-        self._hosts = saved.hosts
+        self.roster.awake, self.roster.asleep, self.roster.strays = saved.hosts, saved.asleep, saved.strays
+        for start, hosts in self._windows.items():
+            self._strangers[start] = sum(host not in self.roster for host in hosts)
         self._next = saved.next_window
 
 
@@ -166,21 +234,31 @@ class AlignLogic(StatefulBatchLogic[ShardItem, HostItem, bytes]):
     Args:
         partitions: names of all partitions.
         settings: how event time is kept.
+        limits: how many hosts are known.
         state: a snapshot to go on from.
     """
 
-    def __init__(self, partitions: Iterable[str], settings: TimeSettings, state: bytes | None) -> None:
-        self._aligner = Aligner(partitions, settings.silent_windows)
+    def __init__(
+        self, partitions: Iterable[str], settings: TimeSettings, limits: LimitSettings, state: bytes | None
+    ) -> None:
+        roster = Roster(-(-limits.hosts // SHARDS), limits.forget_days)
+        self._aligner = Aligner(partitions, settings.silent_windows, roster=roster)
         self._spread = settings.stagger_seconds * 1_000_000
         if state is not None:
             self._aligner.restore(state)
 
     def on_batch(self, values: list[ShardItem]) -> tuple[Iterable[HostItem], bool]:
         """Take in a run of items, then release once."""
-        self._aligner.stagger = values[0].shard * self._spread // SHARDS
+        aligner = self._aligner
+        aligner.stagger = values[0].shard * self._spread // SHARDS
+        aligner.roster.overflow = overflow_host(values[0].shard)
         for item in values:
-            self._aligner.add(item)
-        return self._aligner.release(), StatefulBatchLogic.RETAIN
+            aligner.add(item)
+        released = aligner.release()
+        if aligner.overflowed:
+            metrics.OVERFLOW.labels(what="hosts").inc(aligner.overflowed)
+            aligner.overflowed = 0
+        return released, StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> Any:
         """Return the aligner's state."""

@@ -33,6 +33,9 @@ class Batch(msgspec.Struct, gc=False):
     skipped: int = 0
     #: Offsets that do not exist.
     absent: int = 0
+    #: Offsets that were gone before they were read, and what to say of it.
+    lost: int = 0
+    loss: Signal | None = None
     #: Bytes read.
     size: int = 0
     #: Index of each late event, to the watermark it met.

@@ -40,7 +40,7 @@ class Collector:
         """Return what each shard gets of a batch."""
         batch, signals = judged.batch, judged.signals
         items = [ShardItem(shard, batch.origin, batch.watermark, batch.start, {}, [], {}) for shard in range(SHARDS)]
-        if not batch.consumed and not batch.absent:
+        if not batch.consumed and not batch.absent and not batch.lost:
             return Collected(batch, items, [], None)
         reported = self._reported(batch)
         left_out = (batch.late.keys() | batch.future.keys()) - reported.keys()
@@ -59,6 +59,7 @@ class Collector:
             rejected=len(batch.rejected),
             skipped=batch.skipped,
             absent=batch.absent,
+            lost=batch.lost,
             rule=len(batch.events) - candidates,
             late=len(batch.late) - len(reported),
             future=len(batch.future),
@@ -71,6 +72,8 @@ class Collector:
             for signal in found
             if signal.level >= self._at_once
         ]
+        if batch.loss is not None:
+            at_once.append(batch.loss)
         return Collected(batch, items, at_once, ledger)
 
     def _shard(self, host: str) -> int:

@@ -17,6 +17,7 @@ from operators import metrics
 from operators.align import HostItem
 from operators.batch import HostLate
 from operators.collect import AT_ONCE
+from operators.roster import RESERVED, HostForgotten
 from state.alerts import Level, Signal
 from state.ledger import SPAN
 from state.windows import HostSeen, HostWindow
@@ -37,12 +38,35 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 
 #: What the host step emits.
-HostOut = HostWindow | HostSeen | Signal | Decided
+HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten
 
 
 def host_of(item: HostItem) -> str:
     """Return the host that an item is about."""
-    return item.event.host if isinstance(item, Candidate) else item.host
+    if isinstance(item, Candidate):
+        return item.event.host
+    return item.via if isinstance(item, HostForgotten) else item.host
+
+
+def overflowing(window: HostEvents) -> list[Signal]:
+    """Return what is to be said of a window in which a shard had more hosts than it keeps apart."""
+    if not window.events:
+        return []
+    reason = (
+        f"{window.events:,} events in a minute are of hosts beyond those kept apart (limits.hosts), and were counted "
+        "together: no metric of such a host is judged; rules are"
+    )
+    return [
+        Signal(
+            kind="threshold",
+            rule="hosts:overflow",
+            name="More hosts than are kept apart",
+            level=Level.medium,
+            entity=window.host,
+            time=window.start,
+            reason=reason,
+        )
+    ]
 
 
 class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
@@ -67,15 +91,21 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
     def on_batch(self, values: list[HostItem]) -> tuple[Iterable[HostOut], bool]:
         """Take in windows and candidates in canonical order."""
         host = self._host
-        if host is None:
-            host = self._host = self._new(host_of(values[0]))
         out: list[HostOut] = []
         seen = False
         for value in values:
+            if isinstance(value, HostForgotten):
+                out.append(value)
+                if value.host == value.via:
+                    host, seen = None, False
+                continue
+            if host is None:
+                host = self._new(host_of(value))
             if isinstance(value, HostEvents):
                 rows, signals = host.close_window(value)
                 out += rows
-                out += signals
+                # What many hosts did together says nothing about one.
+                out += overflowing(value) if host.name.startswith(RESERVED) else signals
                 seen = seen or value.events > 0
             elif isinstance(value, HostLate):
                 host.add_late(value.events, value.first, value.last)
@@ -90,9 +120,10 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                     for signal in value.signals
                     if self._lowest <= signal.level < AT_ONCE
                 )
-        if seen:
+        if seen and host is not None:
             out.append(host.seen())
-        return out, StatefulBatchLogic.RETAIN
+        self._host = host
+        return out, StatefulBatchLogic.DISCARD if host is None else StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> Any:
         """Return the host's state."""

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from confluent_kafka import (
     TIMESTAMP_LOG_APPEND_TIME,
     Consumer,
     KafkaError,
+    KafkaException,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
@@ -30,6 +31,8 @@ from operators.clock import EventClock, TimeSettings
 from operators.formats import Decoder
 from operators.formats.settings import FormatSettings
 from operators.liveness import liveness
+from operators.wall import WallClock
+from state.alerts import Level, Signal
 from state.ledger import SPAN
 
 log = logging.getLogger(__name__)
@@ -41,11 +44,18 @@ GATHER = 0.05
 #: How often an idle partition is asked, and how often it says how far its clock is, seconds.
 POLL = 0.02
 HEARTBEAT = 0.2
+#: Seconds without a sign of life after which the broker was away. Those who send to it were too: what they hold back
+#: comes once it is there again, and a partition is idle only when they have had the time to send it.
+AWAY = 2.0
+#: Seconds between looks for where a partition begins, while the broker does not say.
+LOOK = 1.0
+#: Ledger spans of one call that lost messages are entered in.
+LOST_SPANS = 256
 
 #: How often a partition without messages looks whether there are any, and how long a broker may be silent before it
 #: counts as away, seconds.
-LOOK = 0.5
-AWAY = 5.0
+LIFE_LOOK = 0.5
+LIFE_AWAY = 5.0
 
 #: Set to end every source of this process: each stops where it is, without an end of time.
 stopping = threading.Event()
@@ -160,7 +170,14 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
     VERSION = 1
 
     def __init__(
-        self, settings: KafkaSettings, clock: TimeSettings, decoder: Decoder, name: str, resume: bytes | None
+        self,
+        settings: KafkaSettings,
+        clock: TimeSettings,
+        decoder: Decoder,
+        name: str,
+        resume: bytes | None,
+        wall: Callable[[], float] | None = None,
+        consumer: Callable[[dict[str, Any]], Any] = Consumer,
     ) -> None:
         topic, _, number = name.rpartition("-")
         self._name = name
@@ -178,13 +195,19 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
                 raise ValueError(f"{name}: position of version {saved.version} cannot be read")
             self._next, self._clock.watermark, self._clock.start = saved.offset, saved.watermark, saved.start
             decoder.restore(saved.decoder)
+        #: The wall clock, seconds, for idleness and for what is too far ahead.
+        self._wall = wall or WallClock()
+        #: First offset that is still there, if those before it were lost and are not yet accounted for.
+        self._lost_to: int | None = None
+        self._look_at: float | None = None
         self._pending: list[Any] = []
         self._pending_since = 0.0
         self._at_end = False
         self._last_message = time.monotonic()
         self._answers = -1
-        #: Wall clock, seconds, of the last sign that the broker answers.
+        #: Wall clock, seconds, of the last sign that the broker answers; and when that was.
         self._alive = 0.0
+        self._heard = -AWAY
         self._heartbeat = 0.0
         self._sent_watermark = self._clock.watermark
         self._saved_offset: int | None = None
@@ -192,7 +215,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._labels = {"topic": topic, "partition": number}
         self._life = liveness.partition(name)
         self._looked = 0.0
-        self._consumer = Consumer(
+        self._consumer = consumer(
             settings.config(
                 **{
                     "group.id": settings.group,
@@ -221,9 +244,11 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             raise StopIteration
         now = time.monotonic()
         self._wait = POLL
+        if self._lost_to is not None or self._look_at is not None:
+            return self._account_lost(now)
         self._read(now)
         self._life.polled = now
-        if now - self._looked >= LOOK:
+        if now - self._looked >= LIFE_LOOK:
             self._looked = now
             self._look(now)
         if self._pending:
@@ -276,7 +301,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         return batches
 
     def _batch_of(self, messages: Sequence[Any], offsets: Sequence[int], bucket: int) -> Batch:
-        wall = time.time()
+        wall = self._wall()
         raws = [message.value() or b"" for message in messages]
         kind, stamp = messages[0].timestamp()
         keys = [message.key() for message in messages] if self._keyed else None
@@ -300,7 +325,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             size=sum(map(len, raws)),
             late=placed.late,
             future=placed.future,
-            read_at=wall,
+            read_at=time.time(),
         )
 
     def _missing(self, offset: int) -> list[Batch]:
@@ -338,8 +363,8 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._life.watermark = max(0, self._clock.watermark)
         # The end as the last answer to a fetch had it. Below our place, the topic is not the one we were reading.
         _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, self._number), cached=True)
-        away = time.time() - self._alive > AWAY
-        if self._pending or self._at_end or away or high == self._next or now - self._last_message < LOOK:
+        away = now - self._heard > LIFE_AWAY
+        if self._pending or self._at_end or away or high == self._next or now - self._last_message < LIFE_LOOK:
             self._life.moved = now
 
     def _on_statistics(self, text: str) -> None:
@@ -347,30 +372,90 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         answers = sum(broker.get("rx", 0) for broker in json.loads(text).get("brokers", {}).values())
         if answers > self._answers:
             self._answers = answers
-            self._alive = time.time()
+            self._hear()
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             self._at_end = True
-            self._alive = time.time()
+            self._hear()
             return
         self._at_end = False
         if error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
-            self._skip_lost()
+            self._look_at = time.monotonic()
         elif error.code() not in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
             log.warning("source: %s at offset %d: %s", self._name, self._next, error.str())
 
-    def _skip_lost(self) -> None:
-        low, _ = self._consumer.get_watermark_offsets(TopicPartition(self._topic, self._number), timeout=5.0)
-        log.error(
-            "source: %s: offsets %d to %d are gone from the broker (retention); %d messages were lost unread",
-            self._name,
-            self._next,
-            low - 1,
-            low - self._next,
+    def _hear(self) -> None:
+        now = time.monotonic()
+        if now - self._heard > AWAY:
+            self._last_message = max(self._last_message, now)
+        self._heard = now
+        self._alive = self._wall()
+
+    def _account_lost(self, now: float) -> list[Batch]:
+        """Go on where the partition now begins; enter what lay before it as lost, some spans at a time."""
+        # What was read before the gap comes first.
+        if self._pending:
+            messages, self._pending = self._pending, []
+            return self._emit(messages)
+        loss: Signal | None = None
+        if self._look_at is not None:
+            if now < self._look_at:
+                return []
+            if self._next < 0:  # nothing of it was read: it begins wherever the broker says
+                self._look_at = None
+                self._consumer.assign([TopicPartition(self._topic, self._number, self._next)])
+                return []
+            self._look_at = now + LOOK
+            place = TopicPartition(self._topic, self._number)
+            try:
+                low, high = self._consumer.get_watermark_offsets(place, timeout=0.5)
+            except KafkaException:
+                return []  # away; asked again
+            if low <= self._next <= high:
+                self._look_at = None
+                self._consumer.assign([TopicPartition(self._topic, self._number, self._next)])
+                return []
+            if low < self._next:
+                raise RuntimeError(
+                    f"{self._name}: offset {self._next} is beyond the partition's end, {high}: this is not the "
+                    "partition that the recovery store is about, or it was cut; move recovery.folder away to read it "
+                    "from its start"
+                )
+            self._look_at, self._lost_to = None, low
+            loss = self._report_lost(low)
+            self._consumer.assign([TopicPartition(self._topic, self._number, low)])
+        batches: list[Batch] = []
+        while self._lost_to is not None and len(batches) < LOST_SPANS:
+            bucket = self._next // SPAN
+            end = min((bucket + 1) * SPAN, self._lost_to)
+            lost = end - self._next
+            self._next = end
+            batches.append(Batch(self._name, bucket, self._clock.watermark, self._clock.start, lost=lost, loss=loss))
+            loss = None
+            if end == self._lost_to:
+                self._lost_to = None
+        self._wait = 0.0
+        return batches
+
+    def _report_lost(self, low: int) -> Signal:
+        lost = low - self._next
+        said = (
+            f"offsets {self._next} to {low - 1} of {self._name} are gone from the broker (retention); "
+            f"{lost:,} messages were lost unread"
         )
-        metrics.LOST.labels(**self._labels).inc(max(0, low - self._next))
-        self._consumer.assign([TopicPartition(self._topic, self._number, low)])
+        log.error("source: %s", said)
+        metrics.LOST.labels(**self._labels).inc(lost)
+        # No event says when it was: the place in time is where the partition had come to.
+        return Signal(
+            kind="loss",
+            rule="retention",
+            name="Telemetry lost before it was read",
+            level=Level.high,
+            entity=self._name,
+            time=max(0, self._clock.watermark),
+            reason=said,
+        )
 
     def snapshot(self) -> bytes:
         """Return offset and event clock; commit the position of the snapshot before, which is safe by now."""

@@ -15,7 +15,15 @@ ALERTS = Counter(
 )
 LOST = Counter("winnow_lost_messages", "Messages that retention removed before they were read.", ["topic", "partition"])
 PARTITIONS_UNREAD = Gauge("winnow_partitions_unread", "Partitions added since the start, which nobody reads.")
+OVERFLOW = Counter(
+    "winnow_overflow",
+    "What a limit was reached for: events of hosts, or signals on one host, counted together with others'.",
+    ["what"],
+)
 SINK_RETRIES = Counter("winnow_sink_retries", "Writes that had to be tried again.", ["sink"])
+SINK_WAITING = Gauge(
+    "winnow_sink_waiting", "Seconds that a sink has been waiting for its server, and the flow with it.", ["sink"]
+)
 CONSUMER_LAG = Gauge("winnow_consumer_lag_messages", "Messages not yet read.", ["topic", "partition"])
 WATERMARK_DELAY = Gauge("winnow_watermark_delay_seconds", "Wall clock less watermark.", ["topic", "partition"])
 BATCH_SECONDS = Histogram(

@@ -27,14 +27,15 @@ class Level(IntEnum):
 class Signal(msgspec.Struct, frozen=True, gc=False):
     """One thing that a rule or a score said about one entity at one time; alerts group signals."""
 
-    #: What said it: ``rule`` (a Sigma rule), ``threshold`` (a metric passed its limit), ``anomaly`` (a metric's score).
-    kind: Literal["rule", "threshold", "anomaly"]
+    #: What said it: ``rule`` (a Sigma rule), ``threshold`` (a metric passed its limit), ``anomaly`` (a metric's score),
+    #: ``loss`` (messages were gone before they were read).
+    kind: Literal["rule", "threshold", "anomaly", "loss"]
     #: Rule id, or metric name with direction (``failed_logins:peak``).
     rule: str
     #: Title a person reads.
     name: str
     level: Level
-    #: Canonical host name.
+    #: Canonical host name; of a loss ``topic-partition``.
     entity: str
     time: int
     #: Why, in one line: the fields and values that met the rule, or the value against its expected band.

@@ -26,6 +26,8 @@ class LedgerRow(msgspec.Struct, gc=False):
     skipped: int = 0
     #: Offsets that do not exist (compaction, transactions).
     absent: int = 0
+    #: Offsets that retention removed before they were read.
+    lost: int = 0
     #: Events decided in each lane.
     rule: int = 0
     bert: int = 0

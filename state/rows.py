@@ -34,7 +34,7 @@ class Table(msgspec.Struct, frozen=True):
     dated: bool = True
 
 
-_COUNTS = ("consumed", "rejected", "skipped", "absent", "rule", "bert", "llm", "late", "future")
+_COUNTS = ("consumed", "rejected", "skipped", "absent", "lost", "rule", "bert", "llm", "late", "future")
 
 ALERTS = Table(
     "alerts",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from typing import Any
 
@@ -15,6 +16,7 @@ from operators import metrics
 from operators.kafka import KafkaSettings, stopping
 from operators.liveness import liveness
 from operators.sinks import Out, Sink
+from operators.sinks.waiting import Waiting
 from state.events import Rejected
 
 log = logging.getLogger(__name__)
@@ -46,10 +48,22 @@ class KafkaSinkPartition(StatelessSinkPartition[Out]):
         self._producer = Producer(config)
         self._failed: list[Any] = []
         liveness.begun = True
+        self._waiting = Waiting("kafka")
+        self._random = random.Random()  # noqa: S311 - jitter, not a secret
 
     def write_batch(self, items: list[Out]) -> None:
         """Write a batch; return when the broker has all of it."""
-        waiting = [message for item in items if (message := self._message(item)) is not None]
+        messages = [message for item in items if (message := self._message(item)) is not None]
+        if messages:
+            with self._waiting.write():
+                self._until_done(messages)
+        now = time.time()
+        for item in items:
+            if isinstance(item, AlertUpdate) and item.is_new:
+                metrics.ALERT_SECONDS.observe(max(0.0, now - item.alert.last_seen / 1e6))
+
+    def _until_done(self, waiting: list[dict[str, Any]]) -> None:
+        pause = 0.5
         while waiting:
             self._failed = []
             for message in waiting:
@@ -64,12 +78,11 @@ class KafkaSinkPartition(StatelessSinkPartition[Out]):
                 liveness.wait("kafka")
                 metrics.SINK_RETRIES.labels(sink="kafka").inc()
                 log.warning("sink kafka: %d messages were not taken; trying again", len(waiting))
-                time.sleep(0.5)
+                if stopping.is_set():
+                    raise RuntimeError("the broker is away; what is unwritten comes again from the recovery snapshot")
+                time.sleep(pause * self._random.uniform(0.5, 1.5))
+                pause = min(pause * 2, 10.0)
         liveness.resume("kafka")
-        now = time.time()
-        for item in items:
-            if isinstance(item, AlertUpdate) and item.is_new:
-                metrics.ALERT_SECONDS.observe(max(0.0, now - item.alert.last_seen / 1e6))
 
     def _message(self, item: Out) -> dict[str, Any] | None:
         if isinstance(item, AlertUpdate) and item.is_new:

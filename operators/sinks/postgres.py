@@ -15,6 +15,7 @@ from operators.kafka import stopping
 from operators.liveness import liveness
 from operators.sinks import Out, Sink
 from state.alerts import MAX_EVIDENCE
+from operators.sinks.waiting import Waiting
 from state.ledger import LedgerRow
 from state.postgres import DatabaseAway, PostgresSettings
 from state.store import Store
@@ -42,6 +43,7 @@ class PostgresPartition(StatelessSinkPartition[Out]):
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._waiting = Waiting("postgres")
         self._random = random.Random()  # noqa: S311 - jitter, not a secret
 
     def write_batch(self, items: list[Out]) -> None:
@@ -52,14 +54,15 @@ class PostgresPartition(StatelessSinkPartition[Out]):
         windows = [item for item in items if isinstance(item, HostWindow)]
         hosts = [item for item in items if isinstance(item, HostSeen)]
         ledger = [item for item in items if isinstance(item, LedgerRow)]
-        self._until_done(lambda: self._store.write_alerts(alerts))
-        self._until_done(lambda: self._store.write_evidence(evidence))
         # Which copies were written on the way to the final ones depends on the order of arrival; what stays does not.
         full = [u.alert.id for u in updates if u.evidence and len(u.alert.evidence) >= MAX_EVIDENCE]
-        self._until_done(lambda: self._store.trim_evidence(full))
-        self._until_done(lambda: self._store.write_host_windows(windows))
-        self._until_done(lambda: self._store.write_hosts(hosts))
-        self._until_done(lambda: self._store.write_ledger(ledger))
+        with self._waiting.write():
+            self._until_done(lambda: self._store.write_alerts(alerts))
+            self._until_done(lambda: self._store.write_evidence(evidence))
+            self._until_done(lambda: self._store.trim_evidence(full))
+            self._until_done(lambda: self._store.write_host_windows(windows))
+            self._until_done(lambda: self._store.write_hosts(hosts))
+            self._until_done(lambda: self._store.write_ledger(ledger))
 
     def _until_done(self, write: Callable[[], None]) -> None:
         # What Postgres refuses outright would be refused again: that error ends the flow, with its reason.

@@ -6,7 +6,7 @@ import random
 
 import msgspec
 
-from analyzers.alerts import AlertBook, AlertSettings
+from analyzers.alerts import OVERFLOW_RULE, AlertBook, AlertSettings
 from state.alerts import MAX_EVIDENCE, Alert, Level, Signal
 from state.schemas import validate_alert
 
@@ -66,8 +66,43 @@ def test_only_the_first_appearance_is_new_and_its_message_fits_the_schema() -> N
         validate_alert(update.alert.message())
 
 
-def test_memory_is_bounded() -> None:
+def test_more_alerts_in_one_window_than_are_kept_apart_gather_in_one() -> None:
     book = AlertBook(AlertSettings(max_open=10))
-    for i in range(100):
-        book.add([hit(0, f"r{i}")])
-    assert len(book._alerts) == len(book._cited) == 10
+    updates = [book.add([hit(m, f"r{m}")])[0] for m in range(59)]
+    assert len(book) == 11
+    assert sum(update.is_new for update in updates) == 11
+    last = updates[-1].alert
+    assert (last.rule, last.count, last.window_start, book.folded) == (OVERFLOW_RULE, 49, 0, 49)
+    validate_alert(last.message())
+
+
+def test_an_alert_that_went_never_begins_anew_under_its_id() -> None:
+    book = AlertBook(AlertSettings(max_open=10))
+    signals = [hit(60 * hour + n, f"r{n}") for hour in range(8) for n in range(4)]
+    order = random.Random(3).choices(signals, k=2_000)
+    counts: dict[str, int] = {}
+    for start in range(0, len(order), 7):
+        for update in book.add(order[start : start + 7]):
+            assert update.alert.count > counts.get(update.alert.id, 0)
+            counts[update.alert.id] = update.alert.count
+    assert sum(counts.values()) == len(order)
+    assert len(book) <= 12
+
+
+def test_the_oldest_windows_go_first_and_a_restart_changes_nothing() -> None:
+    signals = [hit(60 * hour + n, f"r{n}") for hour in range(40) for n in range(3)]
+    whole, cut = AlertBook(AlertSettings(max_open=10)), AlertBook(AlertSettings(max_open=10))
+    for signal in signals:
+        expected = whole.add([signal])
+        cut = AlertBook.restore(AlertSettings(max_open=10), cut.snapshot())
+        assert cut.add([signal]) == expected
+    assert len(cut) == 10
+
+
+def test_forgotten_alerts_are_the_old_ones() -> None:
+    book = AlertBook(AlertSettings())
+    book.add([hit(0), hit(90)])
+    book.forget(60 * MINUTE)
+    assert [update.is_new for update in book.add([hit(91)])] == [False]
+    book.forget(10_000 * MINUTE)
+    assert len(book) == 0

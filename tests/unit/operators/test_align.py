@@ -135,4 +135,4 @@ def test_a_jump_of_years_ends_soon() -> None:
     years = 20 * 365 * 86_400
     for item in items_of("t-0", [(0, "a", False), (years, "a", False)], 1):
         aligner.add(item)
-    assert len(aligner.release()) == 62
+    assert sum(isinstance(item, HostEvents) for item in aligner.release()) == 62
