@@ -17,6 +17,7 @@ from flows.cluster import run_workers, worker_settings
 from flows.detect import build, load_metrics, load_rules
 from flows.settings import Settings
 from flows.usage import UsageError
+from operators.control import ControlSource
 from operators.kafka import KafkaSource, ensure_topics, list_partitions, stopping
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
@@ -49,7 +50,7 @@ def prepare(settings: Settings) -> None:
     """
     try:
         for topic in ensure_topics(settings.kafka):
-            log.warning("topic %s did not exist; it was created with %d partitions", topic, settings.kafka.partitions)
+            log.warning("topic %s did not exist; it was created", topic)
     except ValueError as error:
         raise UsageError(str(error)) from error
     except KafkaException as error:
@@ -81,7 +82,9 @@ def work(settings: Settings, index: int = 0, addresses: list[str] | None = None)
         start_http_server(settings.metrics.port + index, settings.metrics.address)
     source = KafkaSource(settings.kafka, settings.formats, settings.time, list_partitions(settings.kafka))
     sinks = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
-    flow = build(source, sinks, load_rules(settings), load_metrics(settings), settings)
+    flow = build(
+        source, sinks, load_rules(settings), load_metrics(settings), settings, ControlSource.open(settings.kafka)
+    )
     folder = settings.recovery.folder
     keep = timedelta(seconds=settings.recovery.keep_seconds)
     cli_main(

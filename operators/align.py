@@ -7,17 +7,22 @@ any interleaving of partitions, because what is released, and in which order, de
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from bytewax.operators import StatefulBatchLogic
 
+from analyzers.control import Change, Timeline
 from analyzers.host import WINDOW, HostEvents
 from analyzers.router import Candidate
 from operators.batch import END_OF_TIME, UNKNOWN, HostLate, OpenWindow, ShardItem
 from operators.clock import TimeSettings
 from operators.collect import SHARDS
+from state.alerts import iso
+
+log = logging.getLogger(__name__)
 
 #: What the host step gets, in order.
 HostItem = HostEvents | Candidate | HostLate
@@ -40,11 +45,14 @@ class Aligner:
         partitions: names of all partitions; nothing is released before each has said how far it is.
         silent_windows: empty windows that a host which fell silent is given.
         stagger: how long after its end this shard closes a window, µs of event time.
+        timeline: changes of live settings known so far.
     """
 
     VERSION = 1
 
-    def __init__(self, partitions: Iterable[str], silent_windows: int = 60, stagger: int = 0) -> None:
+    def __init__(
+        self, partitions: Iterable[str], silent_windows: int = 60, stagger: int = 0, timeline: Timeline | None = None
+    ) -> None:
         self._watermarks = dict.fromkeys(partitions, UNKNOWN)
         self._silence = silent_windows * WINDOW
         #: How long after its end a window is closed, µs of event time.
@@ -57,6 +65,7 @@ class Aligner:
         self._hosts: dict[str, int] = {}
         self._next: int | None = None
         self._late: dict[str, list[HostLate]] = {}
+        self._timeline = Timeline() if timeline is None else timeline.copy()
 
     @property
     def watermark(self) -> int:
@@ -84,8 +93,19 @@ class Aligner:
         for host, late in item.late.items():
             self._late.setdefault(host, []).append(late)
 
+    def change(self, change: Change) -> bool:
+        """Take in a change of a live setting; say whether it comes in time, before a window that it holds in closed."""
+        self._timeline.add(change)
+        return self._next is None or self._next <= change.setting.from_time
+
     def release(self) -> list[HostItem]:
-        """Return what the watermark has passed, in canonical order."""
+        """Return what the watermark has passed, in canonical order, each with the settings that hold at its time."""
+        released = self._release()
+        if not self._timeline:
+            return released
+        return [item if isinstance(item, HostLate) else self._timeline.apply(item) for item in released]
+
+    def _release(self) -> list[HostItem]:
         out: list[HostItem] = [late for host in sorted(self._late) for late in self._late[host]]
         self._late.clear()
         watermark = self.watermark
@@ -158,7 +178,7 @@ class Aligner:
         self._next = saved.next_window
 
 
-class AlignLogic(StatefulBatchLogic[ShardItem, HostItem, bytes]):
+class AlignLogic(StatefulBatchLogic[ShardItem | Change, HostItem, bytes]):
     """Wrap an Aligner for ``op.stateful_batch``. Emits what the host step takes, in canonical order.
 
     Nothing is closed at EOF: a source that has ended says so by its watermark.
@@ -166,21 +186,39 @@ class AlignLogic(StatefulBatchLogic[ShardItem, HostItem, bytes]):
     Args:
         partitions: names of all partitions.
         settings: how event time is kept.
-        state: a snapshot to go on from.
+        timeline: changes of live settings known when the flow starts; those told later come in between.
+        state: a snapshot to go on from; the timeline is no part of it, for it is read whole at each start.
     """
 
-    def __init__(self, partitions: Iterable[str], settings: TimeSettings, state: bytes | None) -> None:
-        self._aligner = Aligner(partitions, settings.silent_windows)
+    def __init__(
+        self, partitions: Iterable[str], settings: TimeSettings, timeline: Timeline, state: bytes | None
+    ) -> None:
+        self._aligner = Aligner(partitions, settings.silent_windows, timeline=timeline)
+        self._shard = -1
         self._spread = settings.stagger_seconds * 1_000_000
         if state is not None:
             self._aligner.restore(state)
 
-    def on_batch(self, values: list[ShardItem]) -> tuple[Iterable[HostItem], bool]:
+    def on_batch(self, values: list[ShardItem | Change]) -> tuple[Iterable[HostItem], bool]:
         """Take in a run of items, then release once."""
-        self._aligner.stagger = values[0].shard * self._spread // SHARDS
         for item in values:
+            if isinstance(item, Change):
+                self._change(item)
+                continue
+            self._shard = item.shard
             self._aligner.add(item)
+        self._aligner.stagger = max(0, self._shard) * self._spread // SHARDS
         return self._aligner.release(), StatefulBatchLogic.RETAIN
+
+    def _change(self, change: Change) -> None:
+        # Every shard is told; one says so.
+        if not self._aligner.change(change) and self._shard == 0:
+            setting = change.setting
+            log.warning(
+                "control: %s was to hold from %s, and windows after that have closed without it; it holds from now on",
+                setting.name,
+                iso(setting.from_time),
+            )
 
     def snapshot(self) -> Any:
         """Return the aligner's state."""
