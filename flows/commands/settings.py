@@ -17,6 +17,7 @@ from flows.usage import UsageError
 
 if TYPE_CHECKING:
     from analyzers.control import Timeline
+    from state.control import Setting
 
 
 #: How far ahead ``now`` is, µs: by then every worker has heard of the change, and none has judged what it holds for.
@@ -107,7 +108,7 @@ def run_set(args: argparse.Namespace) -> int:
     """Write a change to the control topic; print it."""
     from analyzers.control import check
     from operators.control import create, write
-    from state.control import CONTROL_VERSION, Refusal, Setting, decode, new_id
+    from state.control import CONTROL_VERSION, Setting, new_id
 
     settings = load_settings(args.config)
     _known(args.name)
@@ -126,14 +127,29 @@ def run_set(args: argparse.Namespace) -> int:
         name=args.name,
         value=value,
     )
-    read_again = decode(setting.encode())
-    if isinstance(read_again, Refusal):
-        raise UsageError(read_again.detail)
+    _checked(setting)
     with _reaching(settings):
         create(settings.kafka)
         write(settings.kafka, setting)
     print(json.dumps({"name": setting.name, "value": setting.value, **_change(setting)}))
     return 0
+
+
+def _checked(setting: Setting) -> None:
+    """Refuse what the flow would refuse, by the option that gave it."""
+    from state.control import Refusal, decode
+
+    found = decode(setting.encode())
+    if not isinstance(found, Refusal):
+        return
+    for field, said in (
+        ("reason", "--reason: one line of 1 to 1,000 printable characters"),
+        ("author", "--author: one line of 1 to 256 printable characters"),
+        ("from_time", "--from: a time from 2000 to 2099"),
+    ):
+        if f"$.{field}`" in found.detail:
+            raise UsageError(said)
+    raise UsageError(found.detail)
 
 
 def _timeline(settings: Settings) -> Timeline:
@@ -171,7 +187,7 @@ def _configured(settings: Settings, name: str) -> Any:
     return getattr(getattr(settings, section), field)
 
 
-def _change(setting: Any) -> dict[str, Any]:
+def _change(setting: Setting) -> dict[str, Any]:
     from state.alerts import iso
 
     return {
