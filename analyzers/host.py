@@ -27,7 +27,16 @@ class HostSettings(BaseModel):
     grace: int = Field(default=30, ge=2, description="Windows a metric is learned before it is scored.")
     spread: float = Field(default=0.35, gt=0, description="Least standard deviation believed, in log(1 + value).")
     deviations: float = Field(default=5.0, gt=0, description="Standard deviations from which a metric is an anomaly.")
-    mute_windows: int = Field(default=30, ge=0, description="Windows for which an alarmed metric stays silent.")
+    mute_windows: int = Field(
+        default=30, ge=0, le=525_600, description="Windows for which an alarmed metric stays silent."
+    )
+
+
+class Tuning(msgspec.Struct, frozen=True):
+    """Settings that were changed while the flow runs; ``None``: as configured."""
+
+    deviations: float | None = None
+    mute_windows: int | None = None
 
 
 class HostEvents(msgspec.Struct, frozen=True):
@@ -41,6 +50,8 @@ class HostEvents(msgspec.Struct, frozen=True):
     first: int = 0
     last: int = 0
     events: int = 0
+    #: Settings that hold in this window, where they are not the configured ones.
+    tuning: Tuning | None = None
 
 
 class _Saved(msgspec.Struct):
@@ -127,9 +138,12 @@ class Host:
 
     def _judge(self, index: int, value: float, scorer: GaussianScorer, window: HostEvents) -> Signal | None:
         metric = self._metrics.metrics[index]
+        tuning = window.tuning or Tuning()
+        deviations = self._settings.deviations if tuning.deviations is None else tuning.deviations
+        mute = self._settings.mute_windows if tuning.mute_windows is None else tuning.mute_windows
         if metric.threshold is not None and metric.peak and value >= metric.threshold:
             # The minute in which the same attack ends is below the limit: no news beside this.
-            self._muted[index] = window.start + self._settings.mute_windows * WINDOW
+            self._muted[index] = window.start + mute * WINDOW
             reason = f"{metric.name} was {value:,.0f} in a minute; the limit is {metric.threshold:,.0f}"
             return self._signal("threshold", metric, "peak", window, reason)
         if scorer.seen < self._settings.grace or self._muted.get(index, -1) > window.start:
@@ -137,9 +151,9 @@ class Host:
         deviation = scorer.deviation(value)
         side = "peak" if deviation > 0 else "dip"
         meaning = metric.peak if deviation > 0 else metric.dip
-        if meaning is None or abs(deviation) < self._settings.deviations or (side == "peak" and value < metric.floor):
+        if meaning is None or abs(deviation) < deviations or (side == "peak" and value < metric.floor):
             return None
-        self._muted[index] = window.start + self._settings.mute_windows * WINDOW
+        self._muted[index] = window.start + mute * WINDOW
         low, high = scorer.band()
         reason = (
             f"{metric.name} was {value:,.0f} in a minute; {low:,.0f} to {high:,.0f} is usual here"

@@ -24,6 +24,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     signals: tuple[Signal, ...]
     #: Its place in the order of time, µs: its own time, or its partition's watermark if it came late.
     time: int
+    #: Least level that alerts at that time, where it is not the configured one.
+    lowest: Level | None = None
 
     @property
     def order(self) -> tuple[int, str, int]:

@@ -16,16 +16,19 @@ from bytewax.dataflow import Dataflow, Stream
 
 import analyzers.rules
 from analyzers.anomaly.gaussian import GaussianScorer
+from analyzers.control import Timeline
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router import Router
 from analyzers.rules import RuleSet
+from flows.control import listen
 from flows.settings import Settings, load_settings
 from flows.usage import UsageError
 from operators.alerts import AlertLogic
 from operators.align import AlignLogic, HostItem
 from operators.batch import Collected, ShardItem
 from operators.collect import SHARD_KEYS, Collector
+from operators.control import ControlSource
 from operators.files import FileSource
 from operators.host import Decided, HostLogic, HostOut, host_of
 from operators.kafka import KafkaSource, list_partitions
@@ -49,20 +52,24 @@ def build(
     rules: RuleSet,
     host_metrics: MetricSet,
     settings: Settings,
+    control: ControlSource | None = None,
 ) -> Dataflow:
-    """Build the graph."""
+    """Build the graph; a replay has no control topic."""
     GaussianScorer()  # brings River in now; at the first closed window it would stall the stream for seconds
     router = Router()
     flow = Dataflow("detect")
     batches = op.input("source", flow, source)
     judged = op.map("rules", batches, Judge(rules).judge)
     flow_time = int(settings.time.flow_seconds * 1e6)
-    collector = Collector(host_metrics, router, settings.alerts.lowest, flow_time)
+    timeline = control.timeline if control is not None else Timeline()
+    collector = Collector(host_metrics, router, settings.alerts.lowest, flow_time, timeline)
     collected = op.map("collect", judged, collector.collect)
     counted = op.inspect("count", collected, count)
 
     shards = op.flat_map("shards", counted, to_shards)
-    released = op.stateful_batch("align", shards, partial(AlignLogic, source.origins, settings.time, settings.limits))
+    to_align, refused = (shards, []) if control is None else listen(flow, control, shards)
+    logic = partial(AlignLogic, source.origins, settings.time, settings.limits, timeline)
+    released = op.stateful_batch("align", to_align, logic)
     items = op.map("by_host", released, by_host)
     hosts = op.stateful_batch(
         "host", items, partial(HostLogic, host_metrics, settings.host, router, settings.alerts.lowest)
@@ -83,6 +90,7 @@ def build(
         op.filter_map("windows_out", hosts, only_windows),
         op.key_rm("ledger_out", ledger),
         op.flat_map("dead_letters", counted, dead_letters),
+        *refused,
     )
     for sink in sinks:
         op.output(sink.name, out, sink)
@@ -94,7 +102,9 @@ def flow() -> Dataflow:
     settings = load_settings()
     source = KafkaSource(settings.kafka, settings.formats, settings.time, list_partitions(settings.kafka))
     sinks: list[Sink] = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
-    return build(source, sinks, load_rules(settings), load_metrics(settings), settings)
+    return build(
+        source, sinks, load_rules(settings), load_metrics(settings), settings, ControlSource.open(settings.kafka)
+    )
 
 
 def load_rules(settings: Settings) -> RuleSet:

@@ -20,6 +20,7 @@ from flows.health import serve
 from flows.recovery import open_store
 from flows.settings import Settings, SettingsError
 from flows.usage import UsageError
+from operators.control import ControlSource
 from operators.kafka import KafkaSource, ensure_topics, list_partitions, stopping
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
@@ -40,7 +41,7 @@ def prepare(settings: Settings) -> int | None:
     """
     try:
         for topic in ensure_topics(settings.kafka):
-            log.warning("topic %s did not exist; it was created with %d partitions", topic, settings.kafka.partitions)
+            log.warning("topic %s did not exist; it was created", topic)
     except ValueError as error:
         raise UsageError(str(error)) from error
     except KafkaException as error:
@@ -70,7 +71,9 @@ def work(settings: Settings, place: Place) -> None:
         PartitionWatch(settings.kafka, partitions, settings.supervisor.look_seconds).start()
     source = KafkaSource(settings.kafka, settings.formats, settings.time, partitions)
     sinks = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
-    flow = build(source, sinks, load_rules(settings), load_metrics(settings), settings)
+    flow = build(
+        source, sinks, load_rules(settings), load_metrics(settings), settings, ControlSource.open(settings.kafka)
+    )
     folder = settings.recovery.folder
     keep = timedelta(seconds=settings.recovery.keep_seconds)
     cli_main(

@@ -7,6 +7,7 @@ any interleaving of partitions, because what is released, and in which order, de
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 from bytewax.operators import StatefulBatchLogic
 from msgspec import structs
 
+from analyzers.control import Change, Timeline
 from analyzers.host import WINDOW, HostEvents
 from analyzers.router import Candidate
 from operators import metrics
@@ -21,6 +23,9 @@ from operators.batch import END_OF_TIME, UNKNOWN, HostLate, OpenWindow, ShardIte
 from operators.clock import TimeSettings
 from operators.collect import AT_ONCE, SHARDS
 from operators.roster import RESERVED, HostForgotten, LimitSettings, Roster, overflow_host
+from state.alerts import iso
+
+log = logging.getLogger(__name__)
 
 #: What the host step gets, in order.
 HostItem = HostEvents | Candidate | HostLate | HostForgotten
@@ -48,12 +53,18 @@ class Aligner:
         silent_windows: empty windows that a host which fell silent is given.
         stagger: how long after its end this shard closes a window, µs of event time.
         roster: the hosts that the shard knows, and how many it may.
+        timeline: changes of live settings known so far.
     """
 
     VERSION = 2
 
     def __init__(
-        self, partitions: Iterable[str], silent_windows: int = 60, stagger: int = 0, roster: Roster | None = None
+        self,
+        partitions: Iterable[str],
+        silent_windows: int = 60,
+        stagger: int = 0,
+        roster: Roster | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
         self._watermarks = dict.fromkeys(partitions, UNKNOWN)
         self._silence = silent_windows * WINDOW
@@ -70,6 +81,7 @@ class Aligner:
         self.overflowed = 0
         self._next: int | None = None
         self._late: dict[str, list[HostLate]] = {}
+        self._timeline = Timeline() if timeline is None else timeline.copy()
 
     @property
     def watermark(self) -> int:
@@ -120,8 +132,19 @@ class Aligner:
         else:
             known.merge(window)
 
+    def change(self, change: Change) -> bool:
+        """Take in a change of a live setting; say whether it comes in time, before a window that it holds in closed."""
+        self._timeline.add(change)
+        return self._next is None or self._next <= change.setting.from_time
+
     def release(self) -> list[HostItem]:
-        """Return what the watermark has passed, in canonical order."""
+        """Return what the watermark has passed, in canonical order, each with the settings that hold at its time."""
+        released = self._release()
+        if not self._timeline:
+            return released
+        return [item if isinstance(item, HostLate | HostForgotten) else self._timeline.apply(item) for item in released]
+
+    def _release(self) -> list[HostItem]:
         out: list[HostItem] = [self._placed_late(late) for host in sorted(self._late) for late in self._late[host]]
         self._late.clear()
         watermark = self.watermark
@@ -226,7 +249,7 @@ class Aligner:
         self._next = saved.next_window
 
 
-class AlignLogic(StatefulBatchLogic[ShardItem, HostItem, bytes]):
+class AlignLogic(StatefulBatchLogic[ShardItem | Change, HostItem, bytes]):
     """Wrap an Aligner for ``op.stateful_batch``. Emits what the host step takes, in canonical order.
 
     Nothing is closed at EOF: a source that has ended says so by its watermark.
@@ -235,30 +258,52 @@ class AlignLogic(StatefulBatchLogic[ShardItem, HostItem, bytes]):
         partitions: names of all partitions.
         settings: how event time is kept.
         limits: how many hosts are known.
-        state: a snapshot to go on from.
+        timeline: changes of live settings known when the flow starts; those told later come in between.
+        state: a snapshot to go on from; the timeline is no part of it, for it is read whole at each start.
     """
 
     def __init__(
-        self, partitions: Iterable[str], settings: TimeSettings, limits: LimitSettings, state: bytes | None
+        self,
+        partitions: Iterable[str],
+        settings: TimeSettings,
+        limits: LimitSettings,
+        timeline: Timeline,
+        state: bytes | None,
     ) -> None:
         roster = Roster(-(-limits.hosts // SHARDS), limits.forget_days)
-        self._aligner = Aligner(partitions, settings.silent_windows, roster=roster)
+        self._aligner = Aligner(partitions, settings.silent_windows, roster=roster, timeline=timeline)
+        self._shard = -1
         self._spread = settings.stagger_seconds * 1_000_000
         if state is not None:
             self._aligner.restore(state)
 
-    def on_batch(self, values: list[ShardItem]) -> tuple[Iterable[HostItem], bool]:
+    def on_batch(self, values: list[ShardItem | Change]) -> tuple[Iterable[HostItem], bool]:
         """Take in a run of items, then release once."""
         aligner = self._aligner
-        aligner.stagger = values[0].shard * self._spread // SHARDS
-        aligner.roster.overflow = overflow_host(values[0].shard)
         for item in values:
-            aligner.add(item)
+            if not isinstance(item, Change) and self._shard < 0:
+                self._shard = item.shard
+                aligner.stagger = self._shard * self._spread // SHARDS
+                aligner.roster.overflow = overflow_host(self._shard)
+            if isinstance(item, Change):
+                self._change(item)
+            else:
+                aligner.add(item)
         released = aligner.release()
         if aligner.overflowed:
             metrics.OVERFLOW.labels(what="hosts").inc(aligner.overflowed)
             aligner.overflowed = 0
         return released, StatefulBatchLogic.RETAIN
+
+    def _change(self, change: Change) -> None:
+        # Every shard is told; one says so.
+        if not self._aligner.change(change) and self._shard == 0:
+            setting = change.setting
+            log.warning(
+                "control: %s was to hold from %s, and windows after that have closed without it; it holds from now on",
+                setting.name,
+                iso(setting.from_time),
+            )
 
     def snapshot(self) -> Any:
         """Return the aligner's state."""

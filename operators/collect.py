@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from msgspec import structs
 
+from analyzers.control import Timeline
 from analyzers.host import WINDOW
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet, Partial
@@ -29,11 +30,20 @@ SHARD_KEYS = tuple(f"{shard:02d}" for shard in range(SHARDS))
 class Collector:
     """Pre-aggregate batches into partials by host and window, and pick the events that need a decision."""
 
-    def __init__(self, metrics: MetricSet, router: Router, lowest: Level = Level.informational, flow: int = 0) -> None:
+    def __init__(
+        self,
+        metrics: MetricSet,
+        router: Router,
+        lowest: Level = Level.informational,
+        flow: int = 0,
+        timeline: Timeline | None = None,
+    ) -> None:
         self._metrics = metrics
         self._router = router
         self._flow = flow
-        self._at_once = max(AT_ONCE, lowest)
+        self._lowest = lowest
+        #: Changes of live settings; grows while the flow runs.
+        self._timeline = Timeline() if timeline is None else timeline
         self._shards: dict[str, int] = {}
 
     def collect(self, judged: Judged) -> Collected:
@@ -70,11 +80,15 @@ class Collector:
             structs.replace(signal, raw=batch.events[index].raw)
             for index, found in signals.items()
             for signal in found
-            if signal.level >= self._at_once
+            if signal.level >= AT_ONCE and signal.level >= self._lowest_at(batch, index)
         ]
         if batch.loss is not None:
             at_once.append(batch.loss)
         return Collected(batch, items, at_once, ledger)
+
+    def _lowest_at(self, batch: Batch, index: int) -> Level:
+        changed = self._timeline.lowest(_place(batch, index)) if self._timeline else None
+        return self._lowest if changed is None else changed
 
     def _shard(self, host: str) -> int:
         shard = self._shards.get(host)
@@ -142,9 +156,13 @@ class Collector:
         found = 0
         for index in wanted:
             event = batch.events[index]
-            # Late: it comes after what the watermark has passed. Too far ahead: its own time may never come.
-            time = batch.late.get(index, batch.future.get(index, event.time))
             said = tuple(signals.get(index, ()))
-            items[self._shard(event.host)].candidates.append(Candidate(event, said, time))
+            items[self._shard(event.host)].candidates.append(Candidate(event, said, _place(batch, index)))
             found += 1
         return found
+
+
+def _place(batch: Batch, index: int) -> int:
+    """Return an event's place in the order of time, µs."""
+    # Late: it comes after what the watermark has passed. Too far ahead: its own time may never come.
+    return batch.late.get(index, batch.future.get(index, batch.events[index].time))

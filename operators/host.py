@@ -115,10 +115,11 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                 decision = self._router.decide(value)
                 metrics.DECIDED.labels(lane=decision.lane).inc()
                 out.append(Decided(event.origin, event.offset // SPAN, decision.lane))
+                lowest = self._lowest if value.lowest is None else value.lowest
                 out += (
                     msgspec.structs.replace(signal, raw=event.raw)
                     for signal in value.signals
-                    if self._lowest <= signal.level < AT_ONCE
+                    if lowest <= signal.level < AT_ONCE
                 )
         if seen and host is not None:
             out.append(host.seen())

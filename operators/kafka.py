@@ -88,6 +88,10 @@ class KafkaSettings(BaseModel):
     topics: dict[str, TopicSettings] = Field(default={}, description="How a topic is read, by its name.")
     alerts: str = Field(default="winnow.alerts", description="Topic that alerts are written to.")
     deadletter: str = Field(default="winnow.deadletter", description="Topic that rejected messages are written to.")
+    control: str = Field(
+        default="winnow.control",
+        description="Topic that live settings, suppressions, verdicts and activations are read from; one partition.",
+    )
     group: str = Field(
         default="winnow", description="Consumer group under which positions are committed, for lag tools."
     )
@@ -124,9 +128,10 @@ def ensure_topics(settings: KafkaSettings, timeout: float = 10.0) -> list[str]:
     """
     admin = AdminClient(settings.config())
     known = admin.list_topics(timeout=timeout).topics
-    missing = [t for t in (*settings.telemetry, settings.alerts, settings.deadletter) if t not in known]
+    wanted = (*settings.telemetry, settings.alerts, settings.deadletter, settings.control)
+    missing = [t for t in wanted if t not in known]
     if missing:
-        for future in admin.create_topics([NewTopic(t, settings.partitions, -1) for t in missing]).values():
+        for future in admin.create_topics([new_topic(t, settings) for t in missing]).values():
             try:
                 future.result(timeout)
             except Exception as error:
@@ -134,6 +139,13 @@ def ensure_topics(settings: KafkaSettings, timeout: float = 10.0) -> list[str]:
                 if code != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
     return missing
+
+
+def new_topic(topic: str, settings: KafkaSettings) -> NewTopic:
+    """Return what a topic is created as: the control topic keeps all its messages, in one order."""
+    if topic == settings.control:
+        return NewTopic(topic, 1, -1, config={"cleanup.policy": "compact"})
+    return NewTopic(topic, settings.partitions, -1)
 
 
 def list_partitions(settings: KafkaSettings, timeout: float = 10.0) -> list[str]:

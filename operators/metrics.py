@@ -8,6 +8,7 @@ EVENTS = Counter("winnow_events", "Events decoded.", ["format"])
 BYTES = Counter("winnow_received_bytes", "Bytes of messages read.")
 REJECTED = Counter("winnow_rejected", "Messages that are no event.", ["format", "reason"])
 LATE = Counter("winnow_late_events", "Events left out of windows: late, or too far ahead of the clock.", ["why"])
+CONTROL = Counter("winnow_control_messages", "Messages of the control topic, by kind.", ["kind"])
 DECIDED = Counter("winnow_decided", "Events decided, by lane.", ["lane"])
 MATCHES = Counter("winnow_rule_matches", "Matches of Sigma rules, by level.", ["level"])
 ALERTS = Counter(

@@ -48,7 +48,7 @@ def _kafka(settings: Settings) -> Iterator[tuple[bool, str]]:
         yield False, f"{settings.kafka.bootstrap_servers}: {error.args[0].str()}"
         return
     yield True, f"{settings.kafka.bootstrap_servers} answers"
-    for topic in (*settings.kafka.telemetry, settings.kafka.alerts, settings.kafka.deadletter):
+    for topic in (*settings.kafka.telemetry, settings.kafka.alerts, settings.kafka.deadletter, settings.kafka.control):
         there = topic in topics
         yield True, f"topic {topic}: " + (f"{len(topics[topic].partitions)} partitions" if there else "will be created")
 

@@ -14,8 +14,8 @@ from operators import metrics
 from operators.kafka import stopping
 from operators.liveness import liveness
 from operators.sinks import Out, Sink
-from state.alerts import MAX_EVIDENCE
 from operators.sinks.waiting import Waiting
+from state.alerts import MAX_EVIDENCE
 from state.ledger import LedgerRow
 from state.postgres import DatabaseAway, PostgresSettings
 from state.store import Store

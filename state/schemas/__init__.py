@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import best_match
 
 from state.alerts import ALERT_VERSION
+from state.control import CONTROL_VERSION, KINDS
 
 
 class SchemaError(ValueError):
@@ -35,3 +36,21 @@ def validate_alert(message: Mapping[str, Any]) -> None:
 @functools.cache
 def _validator() -> Draft202012Validator:
     return Draft202012Validator(alert_schema(), format_checker=FormatChecker())
+
+
+@functools.cache
+def control_schema(kind: str, version: int = CONTROL_VERSION) -> dict[str, Any]:
+    """Return the JSON schema of one kind of control message, of one version."""
+    text = (files(__name__) / f"control.{kind}.v{version}.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def validate_control(message: Mapping[str, Any]) -> None:
+    """Raise ``SchemaError`` unless ``message`` is a control message of a kind and version that this Winnow writes."""
+    kind = message.get("kind")
+    if kind not in KINDS:
+        raise SchemaError(f"control: unknown kind {str(kind)[:100]}")
+    error = best_match(Draft202012Validator(control_schema(kind)).iter_errors(message))
+    if error is not None:
+        raise SchemaError(f"control{error.json_path[1:]}: {error.message[:300]}")

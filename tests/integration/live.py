@@ -42,6 +42,7 @@ def environment(bootstrap: str, dsn: str, topic: str, **more: str) -> dict[str, 
         "WINNOW_KAFKA__TELEMETRY": f'["{topic}"]',
         "WINNOW_KAFKA__ALERTS": f"{topic}.alerts",
         "WINNOW_KAFKA__DEADLETTER": f"{topic}.deadletter",
+        "WINNOW_KAFKA__CONTROL": f"{topic}.control",
         "WINNOW_KAFKA__PARTITIONS": "1",
         "WINNOW_KAFKA__GROUP": topic,
         "WINNOW_POSTGRES__DSN": dsn,
@@ -55,6 +56,7 @@ def settings(bootstrap: str, topic: str) -> Settings:
     found.kafka.bootstrap_servers = bootstrap
     found.kafka.telemetry, found.kafka.alerts = [topic], f"{topic}.alerts"
     found.kafka.deadletter = f"{topic}.deadletter"
+    found.kafka.control = f"{topic}.control"
     return found
 
 

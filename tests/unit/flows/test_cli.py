@@ -115,7 +115,12 @@ class TestHelp:
         assert done.stderr.split() == []
         assert done.stdout.startswith("usage: winnow")
 
-    @pytest.mark.parametrize("words", [("alerts", "tail"), ("rules", "check"), ("rules", "match")], ids="-".join)
+    @pytest.mark.parametrize(
+        "words",
+        [("alerts", "tail"), ("rules", "check"), ("rules", "match")]
+        + [("settings", action) for action in ("get", "set", "history")],
+        ids="-".join,
+    )
     def test_help_of_an_action_is_shown(self, words: tuple[str, ...], winnow: Winnow) -> None:
         done = winnow(*words, "--help")
         assert (done.returncode, done.stderr) == (0, "")
@@ -157,7 +162,7 @@ class TestBadUsage:
         assert "gone" in refusal(winnow("rules", "check", "gone"))
         assert "no rule found" in refusal(winnow("rules", "check", "."))
 
-    @pytest.mark.parametrize("words", [("run",), ("alerts", "tail")], ids="-".join)
+    @pytest.mark.parametrize("words", [("run",), ("alerts", "tail"), ("settings", "get")], ids="-".join)
     def test_without_kafka_the_setting_to_set_is_named(self, words: tuple[str, ...], winnow: Winnow) -> None:
         said = refusal(winnow(*words))
         assert "kafka.bootstrap_servers" in said and "WINNOW_KAFKA__BOOTSTRAP_SERVERS" in said
@@ -166,6 +171,32 @@ class TestBadUsage:
     def test_without_postgres_the_setting_to_set_is_named(self, command: str, winnow: Winnow) -> None:
         said = refusal(winnow(command))
         assert "postgres.dsn" in said and "WINNOW_POSTGRES__DSN" in said
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("get", "host.deviation"), "host.deviation cannot be changed live; what can: host.deviations, "),
+            (("history", "kafka.group"), "kafka.group cannot be changed live"),
+            (("set", "host.grace", "3", "--reason", "r"), "host.grace cannot be changed live"),
+            (("set", "host.deviations", "many", "--reason", "r"), "setting host.deviations: "),
+            (("set", "host.deviations", "nan", "--reason", "r"), "setting host.deviations: "),
+            (("set", "host.mute_windows", "9" * 400, "--reason", "r"), "setting host.mute_windows: "),
+            (("set", "alerts.min_level", "severe", "--reason", "r"), "setting alerts.min_level: "),
+            (("set", "host.deviations", "3", "--reason", "r", "--from", "soon"), "--from soon: not an ISO time"),
+            (("set", "host.deviations", "3", "--reason", "r", "--from", "2026-01-01"), "--from 2026-01-01: say the"),
+            (("set", "host.deviations", "3", "--reason", "r", "--from", "1999-01-01T00:00:00Z"), "--from: a time"),
+            (("set", "host.deviations", "3", "--reason", "a\nb"), "--reason: one line"),
+            (("set", "host.deviations", "3", "--reason", "r", "--author", "\x1b[2J"), "--author: one line"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "-".join(value)[:60],
+    )
+    def test_settings_names_what_is_wrong(self, words: tuple[str, ...], said: str, winnow: Winnow) -> None:
+        done = winnow("settings", *words, WINNOW_KAFKA__BOOTSTRAP_SERVERS=NOWHERE)
+        assert refusal(done).startswith(f"winnow: {said}")
+
+    def test_settings_says_which_kafka_does_not_answer(self, winnow: Winnow) -> None:
+        for words in (("get",), ("history",), ("set", "host.deviations", "3", "--reason", "r")):
+            assert NOWHERE in refusal(winnow("settings", *words, WINNOW_KAFKA__BOOTSTRAP_SERVERS=NOWHERE))
 
     def test_alerts_tail_says_which_kafka_does_not_answer(self, winnow: Winnow) -> None:
         done = winnow("alerts", "tail", WINNOW_KAFKA__BOOTSTRAP_SERVERS=NOWHERE)
