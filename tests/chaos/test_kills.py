@@ -25,7 +25,7 @@ from tests.integration.supervised import Run, content, differences, run, settled
 SCALES = (2, 4, 3)
 PARTITIONS = 4
 #: How long a kill and what follows takes, about, seconds: the load lasts as long as all of them.
-A_KILL = 6.0
+A_KILL = 10.0
 
 
 def kill(running: Run, chance: Random) -> float:

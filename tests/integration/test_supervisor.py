@@ -7,16 +7,19 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import orjson
 import psutil
 import pytest
+from prometheus_client import REGISTRY
 
+from operators.topics import PartitionWatch
 from state.embedded import EmbeddedKafka, EmbeddedPostgres
 from state.postgres import connect
 from state.revisions import migrate
-from tests.integration.live import create_topic, send
+from tests.integration.live import create_topic, send, settings
 from tests.integration.load import Load
 from tests.integration.supervised import Run, content, differences, run, settled, supervised
 
@@ -101,6 +104,33 @@ def test_a_crash_that_comes_again_and_again_is_given_up(
     failed = Run(variables, 1)
     assert failed.process.wait(60) == 1
     assert "given up" in failed.log.read_text()
+
+
+def test_a_database_that_is_away_is_waited_for_and_no_worker_is_blamed(
+    kafka: str, topic_name: str, tmp_path: Path
+) -> None:
+    create_topic(kafka, topic_name, 2)
+    with EmbeddedPostgres() as own:
+        variables = supervised(kafka, own.dsn, topic_name, tmp_path, "away", WINNOW_SUPERVISOR__STALL_SECONDS="8")
+        running = Run(variables, 2)
+        running.until_ready()
+    send(kafka, topic_name, [b"{}"] * 10)
+    running.until(lambda: running.health()[1]["status"] == "waiting")
+    time.sleep(10)  # longer than a worker may stand still
+    code, body = running.health()
+    assert (code, body["status"], body["restarts"]) == (200, "waiting", 0)
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(60) == 1
+    assert "did not drain" in running.log.read_text()
+
+
+def test_partitions_that_nobody_reads_are_seen(kafka: str, topic_name: str, caplog: pytest.LogCaptureFixture) -> None:
+    create_topic(kafka, topic_name, 3)
+    watch = PartitionWatch(settings(kafka, topic_name).kafka, [f"{topic_name}-0"], every=3600)
+    for _ in range(2):
+        watch.look()
+    assert REGISTRY.get_sample_value("winnow_partitions_unread") == 2
+    assert [record.getMessage().count(topic_name) for record in caplog.records] == [2]
 
 
 class TestStore:
