@@ -93,6 +93,7 @@ def test_killed_workers_change_nothing(
         + ", ".join(f"{len(rows):,} {name}" for name, rows in expected.items())
         + f"; alerts {dict(Counter(row[1] for row in expected['alerts']))}"
     )
-    assert differences(found, expected) == []
+    different = differences(found, expected)
+    assert not different, "\n".join(different)
     assert {row[1] for row in expected["alerts"]} >= {"rule", "threshold"}
     assert len(expected["messages"]) == len(expected["alerts"])
