@@ -26,7 +26,6 @@ from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
 from operators.topics import PartitionWatch
 from state.postgres import DatabaseError
-from state.revisions import pending
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +38,8 @@ def prepare(settings: Settings) -> int | None:
             in use or of other topics.
         DatabaseError: the database is not configured or cannot be reached.
     """
+    from state.revisions import pending  # Alembic takes a second; the workers, which do without, start sooner
+
     try:
         for topic in ensure_topics(settings.kafka):
             log.warning("topic %s did not exist; it was created", topic)

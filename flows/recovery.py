@@ -86,6 +86,7 @@ def check_store(settings: Settings) -> None:
     if not file.exists():
         _make(folder)
     else:
+        _forget_unfinished(folder)
         known = _read(file)
         wrong = difference(known, now)
         if wrong:
@@ -157,11 +158,65 @@ def positions(folder: Path) -> dict[str, int]:
     return {key: offset for key, (_, offset) in newest.items()}
 
 
+def resume_epoch(folder: Path) -> int | None:
+    """Return the epoch from which Bytewax goes on, by the rule of its own query; None if it never ran on this store.
+
+    It is the least epoch that a worker of the last execution has not finished; one that has finished none counts as
+    far as that execution itself began.
+
+    Raises:
+        sqlite3.Error: a file of the store is damaged.
+    """
+    executions: dict[int, tuple[int, int]] = {}
+    fronts: list[tuple[int, int, int]] = []
+    for path in sorted(folder.glob("part-*.sqlite3")):
+        with closing(sqlite3.connect(path, timeout=5.0)) as database:
+            for number, workers, epoch in database.execute("SELECT ex_num, worker_count, resume_epoch FROM exs"):
+                executions[number] = (workers, epoch)
+            fronts += database.execute("SELECT ex_num, worker_index, worker_frontier FROM fronts").fetchall()
+    if not executions:
+        return None
+    last = max(executions)
+    workers, began = executions[last]
+    reached = dict.fromkeys(range(workers), began)
+    for number, worker, epoch in fronts:
+        if number == last:
+            reached[worker] = max(reached.get(worker, began), epoch)
+    return min(reached.values())
+
+
+def trim_store(folder: Path, epoch: int) -> int:
+    """Remove the snapshots of ``epoch`` and later; return how many there were.
+
+    A cluster that was killed leaves snapshots of an epoch that not all of its workers finished. The next begins at that
+    epoch again, with other batches in it, and Bytewax leaves the old ones in place: if it is killed too, before it has
+    touched the same key in the same epoch, the third goes on from a state that holds what its sources read once more
+    (Bytewax 0.21.1; seen as an alert that counted events twice).
+
+    Raises:
+        sqlite3.Error: a file of the store is damaged.
+    """
+    removed = 0
+    for path in sorted(folder.glob("part-*.sqlite3")):
+        with closing(sqlite3.connect(path, timeout=5.0)) as database, database:
+            removed += database.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (epoch,)).rowcount
+    return removed
+
+
 class _Plain(pickle.Unpickler):
     """Reads bytes and numbers and nothing else."""
 
     def find_class(self, module: str, name: str) -> object:
         raise pickle.UnpicklingError(f"{module}.{name} in a position")
+
+
+def _forget_unfinished(folder: Path) -> None:
+    try:
+        epoch = resume_epoch(folder)
+        if epoch is not None:
+            trim_store(folder, epoch)
+    except sqlite3.Error as error:
+        raise _refused(folder, f"it is damaged ({error})") from error
 
 
 def _check_positions(settings: KafkaSettings, folder: Path, now: Identity) -> None:

@@ -299,8 +299,9 @@ class Supervisor:
             time.sleep(0.05)
         late = [worker.index for worker in self._workers if worker.process.poll() is None]
         bad = [worker.index for worker in self._workers if worker.process.poll() not in (None, 0)]
+        ready = self._ready
         self._end(0.0)
-        if (late or bad) and self._ready:
+        if (late or bad) and ready:
             log.warning("workers %s did not drain; what they had read comes again from recovery", sorted(late + bad))
             return 1
         return 0

@@ -25,7 +25,7 @@ from tests.integration.supervised import Run, content, differences, run, settled
 SCALES = (2, 4, 3)
 PARTITIONS = 4
 #: How long a kill and what follows takes, about, seconds: the load lasts as long as all of them.
-A_KILL = 6.0
+A_KILL = 10.0
 
 
 def kill(running: Run, chance: Random) -> float:
@@ -93,6 +93,7 @@ def test_killed_workers_change_nothing(
         + ", ".join(f"{len(rows):,} {name}" for name, rows in expected.items())
         + f"; alerts {dict(Counter(row[1] for row in expected['alerts']))}"
     )
-    assert differences(found, expected) == []
+    different = differences(found, expected)
+    assert not different, "\n".join(different)
     assert {row[1] for row in expected["alerts"]} >= {"rule", "threshold"}
     assert len(expected["messages"]) == len(expected["alerts"])

@@ -156,16 +156,32 @@ def content(bootstrap: str, variables: dict[str, str], topic: str) -> dict[str, 
     return found
 
 
+#: How many columns, from the first, tell rows apart.
+KEYS = {"alerts": 1, "evidence": 2, "hosts": 1, "host_windows": 3, "ledger": 3}
+
+
 def differences(one: dict[str, list[Any]], other: dict[str, list[Any]]) -> list[str]:
-    """Return what differs, a line each, the first few of each kind."""
+    """Return what differs, a line each, the first few of each kind: rows of one only, and columns."""
     lines = []
     for name in one:
-        left, right = {repr(row) for row in one[name]}, {repr(row) for row in other[name]}
-        lines += [f"{name} only in the first: {row[:600]}" for row in sorted(left - right)[:3]]
-        lines += [f"{name} only in the second: {row[:600]}" for row in sorted(right - left)[:3]]
-        if len(one[name]) != len(other[name]):
-            lines.append(f"{name}: {len(one[name])} and {len(other[name])} rows")
+        left, right = _by_key(name, one[name]), _by_key(name, other[name])
+        found = [f"{name} {key}: only in the first" for key in sorted(left.keys() - right.keys())]
+        found += [f"{name} {key}: only in the second" for key in sorted(right.keys() - left.keys())]
+        for key in sorted(left.keys() & right.keys()):
+            found += [
+                f"{name} {key}: {column}: {left[key][column]!r:.300} and {right[key][column]!r:.300}"
+                for column in left[key]
+                if left[key][column] != right[key][column]
+            ]
+        lines += found[:20]
     return lines
+
+
+def _by_key(name: str, rows: list[Any]) -> dict[str, dict[str, Any]]:
+    if name == "messages":
+        return {row["id"]: row for row in rows}
+    columns = TABLES[name].split(", ")
+    return {repr(row[: KEYS[name]]): dict(zip(columns, row, strict=True)) for row in rows}
 
 
 def settled(dsn: str, sent: int) -> bool:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import orjson
 import psutil
 import pytest
+from prometheus_client import REGISTRY
 
+from operators.topics import PartitionWatch
 from state.embedded import EmbeddedKafka, EmbeddedPostgres
 from state.postgres import connect
 from state.revisions import migrate
-from tests.integration.live import create_topic, send
+from tests.integration.live import create_topic, send, settings
 from tests.integration.load import Load
 from tests.integration.supervised import Run, content, differences, run, settled, supervised
 
@@ -58,12 +62,13 @@ def test_killed_worker_and_rescaling_change_nothing(kafka: str, postgres: Embedd
 
 def test_hung_worker_is_started_again(kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> None:
     create_topic(kafka, topic_name, 2)
-    variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "hung", WINNOW_SUPERVISOR__STALL_SECONDS="3")
+    variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "hung", WINNOW_SUPERVISOR__STALL_SECONDS="6")
     with run(variables, workers=2) as running:
         running.until_ready()
         running.workers()[0].suspend()
         running.until_ready(restarts=1)
-        assert 'winnow_restarts_total{reason="stalled"} 1.0' in running.metrics()
+        assert 'winnow_restarts_total{reason="stalled"}' in running.metrics()
+        assert "worker 0 stands still for" in running.log.read_text()
 
 
 def test_workers_end_with_a_killed_supervisor(kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> None:
@@ -103,18 +108,60 @@ def test_a_crash_that_comes_again_and_again_is_given_up(
     assert "given up" in failed.log.read_text()
 
 
+def test_a_database_that_is_away_is_waited_for_and_no_worker_is_blamed(
+    kafka: str, topic_name: str, tmp_path: Path
+) -> None:
+    create_topic(kafka, topic_name, 2)
+    with EmbeddedPostgres() as own:
+        variables = supervised(kafka, own.dsn, topic_name, tmp_path, "away", WINNOW_SUPERVISOR__STALL_SECONDS="8")
+        running = Run(variables, 2)
+        running.until_ready()
+    send(kafka, topic_name, [b"{}"] * 10)
+    running.until(lambda: running.health()[1]["status"] == "waiting")
+    time.sleep(10)  # longer than a worker may stand still
+    code, body = running.health()
+    assert (code, body["status"], body["restarts"]) == (200, "waiting", 0)
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(60) == 1
+    assert "did not drain" in running.log.read_text()
+
+
+def test_partitions_that_nobody_reads_are_seen(kafka: str, topic_name: str, caplog: pytest.LogCaptureFixture) -> None:
+    create_topic(kafka, topic_name, 3)
+    watch = PartitionWatch(settings(kafka, topic_name).kafka, [f"{topic_name}-0"], every=3600)
+    for _ in range(2):
+        watch.look()
+    assert REGISTRY.get_sample_value("winnow_partitions_unread") == 2
+    assert [record.getMessage().count(topic_name) for record in caplog.records] == [2]
+
+
 class TestStore:
     """The recovery store is tied to its topics and versions."""
 
-    @pytest.fixture
-    def variables(self, kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> dict[str, str]:
-        """Return the settings of a run that has left a store behind."""
-        create_topic(kafka, topic_name, 2)
-        send(kafka, topic_name, [b"{}"] * 10)
-        variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "store")
+    @pytest.fixture(scope="class")
+    def stored(
+        self, kafka: str, module_postgres_dsn: str, tmp_path_factory: pytest.TempPathFactory
+    ) -> tuple[str, dict[str, str]]:
+        """Return topic and settings of a run that has left a store behind."""
+        topic = f"store-{os.urandom(4).hex()}"
+        create_topic(kafka, topic, 2)
+        send(kafka, topic, [b"{}"] * 10)
+        variables = supervised(kafka, module_postgres_dsn, topic, tmp_path_factory.mktemp("store"), "store")
         with run(variables) as running:
-            running.until(lambda: settled(postgres_dsn, 10))
-        return variables
+            running.until(lambda: settled(module_postgres_dsn, 10))
+        return topic, variables
+
+    @pytest.fixture
+    def topic_name(self, stored: tuple[str, dict[str, str]]) -> str:
+        """Return the topic that the store is of."""
+        return stored[0]
+
+    @pytest.fixture
+    def variables(self, stored: tuple[str, dict[str, str]], tmp_path: Path) -> dict[str, str]:
+        """Return the settings of the next run, on a copy of the store that is the test's own."""
+        folder = tmp_path / "store"
+        shutil.copytree(stored[1]["WINNOW_RECOVERY__FOLDER"], folder)
+        return {**stored[1], "WINNOW_RECOVERY__FOLDER": str(folder)}
 
     def test_another_topic_is_refused(self, kafka: str, variables: dict[str, str], topic_name: str) -> None:
         create_topic(kafka, f"{topic_name}.other")
@@ -168,7 +215,7 @@ class TestStore:
         assert f"offset 10 of {topic_name}.shorter-0, which ends at 9" in said
 
     def test_added_partitions_are_taken_in(
-        self, kafka: str, postgres_dsn: str, variables: dict[str, str], topic_name: str
+        self, kafka: str, module_postgres_dsn: str, variables: dict[str, str], topic_name: str
     ) -> None:
         # The embedded broker cannot add partitions; to the store it is the same if it knew of fewer.
         file = Path(variables["WINNOW_RECOVERY__FOLDER"]) / "winnow.json"
@@ -177,7 +224,7 @@ class TestStore:
         file.write_bytes(orjson.dumps(identity))
         send(kafka, topic_name, [b"{}"] * 5, partition=1)
         with run({**variables, "WINNOW_KAFKA__START": "latest"}) as running:
-            running.until(lambda: settled(postgres_dsn, 15))
+            running.until(lambda: settled(module_postgres_dsn, 15))
         assert orjson.loads(file.read_bytes())["topics"][topic_name]["partitions"] == [0, 1]
 
 

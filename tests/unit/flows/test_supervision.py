@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from flows import beats
 from flows.recovery import Identity, difference, grown
 from flows.settings import SupervisorSettings
 from flows.supervisor import Judge
@@ -83,3 +84,22 @@ def test_a_worker_stands_still_as_long_as_its_slowest_partition() -> None:
     assert live.beat(101.0).waiting == ["postgres"]
     live.resume("postgres")
     assert live.beat(101.0).waiting == []
+
+
+def test_health_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = Liveness()
+    monkeypatch.setattr(beats, "liveness", live)
+    settings = SupervisorSettings(stall_seconds=30)
+    assert beats.report(settings)[0] is False
+    assert beats.report(settings)[1]["status"] == "starting"
+    live.begun = True
+    part = live.partition("t-0")
+    well, body = beats.report(settings)
+    assert (well, body["status"]) == (True, "ok")
+    assert body["last_poll_age_seconds"] < 30
+    part.polled -= 31
+    assert beats.report(settings)[0] is False
+    assert beats.report(settings)[1]["status"] == "stalled"
+    live.wait("postgres")
+    well, body = beats.report(settings)
+    assert (well, body["status"], body["waiting"]) == (True, "waiting", ["postgres"])
