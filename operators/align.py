@@ -142,7 +142,7 @@ class Aligner:
         released = self._release()
         if not self._timeline:
             return released
-        return [item if isinstance(item, HostLate | HostForgotten) else self._timeline.apply(item) for item in released]
+        return [self._timeline.apply(item) if isinstance(item, HostEvents | Candidate) else item for item in released]
 
     def _release(self) -> list[HostItem]:
         out: list[HostItem] = [self._placed_late(late) for host in sorted(self._late) for late in self._late[host]]

@@ -182,6 +182,9 @@ class ControlPartition(StatefulSourcePartition[Told | Rejected, bytes]):
             offset = int(message.offset() or 0)
             self._next = offset + 1
             out.append(self._read(message.value(), offset))
+        refused = [item for item in out if isinstance(item, Rejected)]
+        if refused:  # one line a look, however many somebody writes; each is a dead letter
+            log.warning("control: %d messages are refused; %s: %s", len(refused), refused[0].id, refused[0].detail)
         return out
 
     def next_awake(self) -> datetime | None:
@@ -191,7 +194,6 @@ class ControlPartition(StatefulSourcePartition[Told | Rejected, bytes]):
     def _read(self, raw: bytes | None, offset: int) -> Told | Rejected:
         told = read(raw, offset, self._timeline)
         if isinstance(told, Refusal):
-            log.warning("control: %s-0 offset %d is refused: %s", self._topic, offset, told.detail)
             metrics.REJECTED.labels(format="control", reason=told.reason).inc()
             return Rejected(f"{self._topic}-0", offset, told.reason, told.detail, raw or b"", "control")
         metrics.CONTROL.labels(kind=told.message.__struct_config__.tag).inc()

@@ -61,11 +61,11 @@ def settings(bootstrap: str, topic: str) -> Settings:
 
 
 @contextmanager
-def running(variables: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Migrate and run ``winnow run``; inside, the process; after it, it has drained and ended with status 0."""
+def running(variables: dict[str, str], *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Migrate and run ``winnow run`` with options; inside, the process; after it, it has drained and ended well."""
     migrate(variables["WINNOW_POSTGRES__DSN"])
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "run"], env={**os.environ, **variables}, stderr=subprocess.PIPE
+        [sys.executable, "-m", "flows.cli", "run", *options], env={**os.environ, **variables}, stderr=subprocess.PIPE
     )
     try:
         yield process

@@ -22,7 +22,8 @@ from flows.cli import main
 from flows.live import prepare
 from flows.replay import replay
 from flows.settings import Settings
-from operators.control import ControlSource, create, read_topic
+from operators.control import ControlSource, Ears, create, read_topic
+from state.alerts import Level
 from state.control import KINDS
 from state.postgres import connect
 from state.revisions import migrate
@@ -132,10 +133,11 @@ def test_a_change_holds_exactly_from_its_window_on(
     assert ledger(postgres_dsn)["late"] == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 def test_min_level_holds_from_its_event_time_on(
-    kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    workers: int, kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    create_topic(kafka, topic_name)
+    create_topic(kafka, topic_name, 2)
     for number, (level, port) in enumerate((("high", 22), ("medium", 23))):
         (tmp_path / f"{level}.yml").write_text(
             f"title: A {level} one\nid: 7d0a2a4b-1111-4222-8333-94444444000{number}\nlevel: {level}\n"
@@ -147,7 +149,8 @@ def test_min_level_holds_from_its_event_time_on(
         for minute in range(20)
         for second, port in ((0, 22), (30, 23))
     ]
-    send(kafka, topic_name, values)
+    for part in range(2):
+        send(kafka, topic_name, values[part::2], part)
     variables = environment(
         kafka, postgres_dsn, topic_name, WINNOW_RULES__PATHS=json.dumps([str(tmp_path)]), WINNOW_RULES__BUILTIN="false",
         WINNOW_ALERTS__GROUP_MINUTES="1",
@@ -156,7 +159,7 @@ def test_min_level_holds_from_its_event_time_on(
     # The flow does not run yet: all is told before any event is read.
     for minute, level in ((5, "high"), (10, "critical"), (15, "default")):
         change(capsys, variables, "set", "alerts.min_level", level, "--from", iso(minute), "--reason", "test")
-    with running(variables) as flow:
+    with running(variables, "--workers", str(workers)) as flow:
         until(lambda: counted(postgres_dsn) == len(values), flow)
     with connect(postgres_dsn) as database:
         rows = database.execute("SELECT name, extract(epoch FROM window_start)::bigint FROM alerts").fetchall()
@@ -253,6 +256,28 @@ def test_the_source_goes_on_where_it_was_and_begins_anew_with_a_new_topic(kafka:
     assert refused(saved, 1)[0] == [2]
     ahead = saved.replace(b"\x02", b"\x7f")
     assert refused(ahead, 3)[0] == [0, 1, 2]
+
+
+def test_every_worker_hears_for_its_stateless_steps(
+    kafka: str, topic_name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variables = {"WINNOW_KAFKA__BOOTSTRAP_SERVERS": kafka, "WINNOW_KAFKA__CONTROL": f"{topic_name}.control"}
+    own = settings(kafka, topic_name).kafka
+    for level, heard in (("low", 0), ("high", 1)):  # of an empty topic, and of one that has something
+        create(own)
+        source = ControlSource.open(own)
+        assert len(source.timeline.history()) == heard
+        ear = Ears(source).build("control_heard", 0, 1)
+        try:
+            change(capsys, variables, "set", "alerts.min_level", level, "--from", iso(5), "--reason", "test")
+            deadline = time.monotonic() + 30
+            while len(source.timeline.history()) == heard:
+                assert time.monotonic() < deadline and list(ear.next_batch()) == []
+                time.sleep(0.02)
+        finally:
+            ear.close()
+        assert source.timeline.lowest((START + 300) * 1_000_000) == Level[level]
+        assert source.timeline.lowest((START + 300) * 1_000_000 - 1) is None
 
 
 def until_in_force(capsys: pytest.CaptureFixture[str], variables: dict[str, str], name: str, count: int = 1) -> None:
