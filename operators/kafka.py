@@ -46,9 +46,9 @@ POLL = 0.02
 HEARTBEAT = 0.2
 #: Seconds without a sign of life after which the broker was away. Those who send to it were too: what they hold back
 #: comes once it is there again, and a partition is idle only when they have had the time to send it.
-AWAY = 2.0
+OUTAGE = 2.0
 #: Seconds between looks for where a partition begins, while the broker does not say.
-LOOK = 1.0
+ASK_AGAIN = 1.0
 #: Ledger spans of one call that lost messages are entered in.
 LOST_SPANS = 256
 
@@ -219,7 +219,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._answers = -1
         #: Wall clock, seconds, of the last sign that the broker answers; and when that was.
         self._alive = 0.0
-        self._heard = -AWAY
+        self._heard = -OUTAGE
         self._heartbeat = 0.0
         self._sent_watermark = self._clock.watermark
         self._saved_offset: int | None = None
@@ -399,7 +399,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
 
     def _hear(self) -> None:
         now = time.monotonic()
-        if now - self._heard > AWAY:
+        if now - self._heard > OUTAGE:
             self._last_message = max(self._last_message, now)
         self._heard = now
         self._alive = self._wall()
@@ -418,7 +418,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
                 self._look_at = None
                 self._consumer.assign([TopicPartition(self._topic, self._number, self._next)])
                 return []
-            self._look_at = now + LOOK
+            self._look_at = now + ASK_AGAIN
             place = TopicPartition(self._topic, self._number)
             try:
                 low, high = self._consumer.get_watermark_offsets(place, timeout=0.5)

@@ -26,8 +26,6 @@ class LedgerRow(msgspec.Struct, gc=False):
     skipped: int = 0
     #: Offsets that do not exist (compaction, transactions).
     absent: int = 0
-    #: Offsets that retention removed before they were read.
-    lost: int = 0
     #: Events decided in each lane.
     rule: int = 0
     bert: int = 0
@@ -39,3 +37,5 @@ class LedgerRow(msgspec.Struct, gc=False):
     sources: dict[str, int] = {}
     #: Versions in force: rule set, metric set.
     versions: dict[str, str] = {}
+    #: Offsets that retention removed before they were read.
+    lost: int = 0

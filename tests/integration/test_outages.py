@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -85,13 +85,17 @@ def processes(services: EmbeddedServices, name: str) -> list[int]:
 @contextmanager
 def standing_still(services: EmbeddedServices, name: str) -> Iterator[None]:
     stopped = processes(services, name)
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
+    _tell(stopped, signal.SIGSTOP)
     try:
         yield
     finally:
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+        _tell(stopped, signal.SIGCONT)
+
+
+def _tell(processes: list[int], number: signal.Signals) -> None:
+    for pid in processes:
+        with suppress(ProcessLookupError):  # a child of Postgres that was ending just then
+            os.kill(pid, number)
 
 
 def measured(port: int, name: str) -> float:

@@ -155,7 +155,7 @@ def test_a_gap_of_a_billion_messages_is_entered_bit_by_bit_and_survives_a_restar
 
 
 def test_while_the_broker_does_not_say_where_it_begins_the_source_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka, "LOOK", 0.0)
+    monkeypatch.setattr(kafka, "ASK_AGAIN", 0.0)
     log = Log(10, 12)
     source = partition(log, resumed_at(log, 5))
     log.place, log.away = 5, 2
