@@ -256,10 +256,11 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             raise StopIteration
         now = time.monotonic()
         self._wait = POLL
+        self._life.polled = now
         if self._lost_to is not None or self._look_at is not None:
+            self._life.moved = now
             return self._account_lost(now)
         self._read(now)
-        self._life.polled = now
         if now - self._looked >= LIFE_LOOK:
             self._looked = now
             self._look(now)
