@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 #: How long the workers of a failed cluster get to end by themselves, seconds: without the one that failed they cannot
 #: drain, and nothing of theirs is lost.
 GRACE = 1.0
+#: From when a worker that says nothing is thought to be hung, seconds.
+SILENT = 2.5
 #: Longest line that a worker may say, bytes.
 _LONGEST = 65_536
 
@@ -269,12 +271,14 @@ class Supervisor:
         return None
 
     def _stalled(self, now: float) -> Worker | None:
-        """Return the worker that stands still the longest, if that is too long and nobody waits for a server."""
+        """Return the worker to blame if one stands still for too long and nobody waits for a server."""
         limit = self._settings.supervisor.stall_seconds
         if any(worker.beat.waiting for worker in self._workers if now - worker.heard < limit):
             return None  # its sink holds all others back, as it should
-        slowest = max(self._workers, key=lambda worker: worker.standstill(now), default=None)
-        return slowest if slowest is not None and slowest.standstill(now) >= limit else None
+        if all(worker.standstill(now) < limit for worker in self._workers):
+            return None
+        # One that is hung soon holds back the others: the silent one is to blame, if there is one.
+        return max(self._workers, key=lambda worker: (now - worker.heard >= SILENT, worker.standstill(now)))
 
     def _progressed(self) -> bool:
         """Return whether the cluster got as far as a snapshot that a restart goes on from."""

@@ -135,21 +135,22 @@ def test_partitions_that_nobody_reads_are_seen(kafka: str, topic_name: str, capl
     assert [record.getMessage().count(topic_name) for record in caplog.records] == [2]
 
 
+@pytest.fixture(scope="module")
+def stored(
+    kafka: str, module_postgres_dsn: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict[str, str]]:
+    """Return topic and settings of a run that has left a store behind."""
+    topic = f"store-{os.urandom(4).hex()}"
+    create_topic(kafka, topic, 2)
+    send(kafka, topic, [b"{}"] * 10)
+    variables = supervised(kafka, module_postgres_dsn, topic, tmp_path_factory.mktemp("store"), "store")
+    with run(variables) as running:
+        running.until(lambda: settled(module_postgres_dsn, 10))
+    return topic, variables
+
+
 class TestStore:
     """The recovery store is tied to its topics and versions."""
-
-    @pytest.fixture(scope="class")
-    def stored(
-        self, kafka: str, module_postgres_dsn: str, tmp_path_factory: pytest.TempPathFactory
-    ) -> tuple[str, dict[str, str]]:
-        """Return topic and settings of a run that has left a store behind."""
-        topic = f"store-{os.urandom(4).hex()}"
-        create_topic(kafka, topic, 2)
-        send(kafka, topic, [b"{}"] * 10)
-        variables = supervised(kafka, module_postgres_dsn, topic, tmp_path_factory.mktemp("store"), "store")
-        with run(variables) as running:
-            running.until(lambda: settled(module_postgres_dsn, 10))
-        return topic, variables
 
     @pytest.fixture
     def topic_name(self, stored: tuple[str, dict[str, str]]) -> str:
