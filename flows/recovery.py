@@ -25,6 +25,7 @@ from flows.settings import Settings
 from flows.usage import UsageError
 from operators.align import Aligner
 from operators.collect import SHARDS
+from operators.control import ControlPartition
 from operators.kafka import KafkaPartition, KafkaSettings, offset_of
 from operators.topics import TopicIdentity, beyond_end, identify
 
@@ -41,6 +42,7 @@ SNAPSHOTS = {
     "host": Host.VERSION,
     "alerts": AlertBook.VERSION,
     "ledger": LedgerBook.VERSION,
+    "control": ControlPartition.VERSION,
     "shards": SHARDS,
 }
 
