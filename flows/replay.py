@@ -24,6 +24,9 @@ from operators.files import UNREADABLE, FileSource, name_files
 from operators.formats import FORMATS
 from operators.sinks.parts import Part, PartsSink
 
+#: Days of silence after which a replay forgets a host: more than a recording has.
+NEVER = 36_500
+
 
 class ReplaySpec(msgspec.Struct):
     """What a worker of a replay needs to know, besides the settings."""
@@ -48,6 +51,9 @@ def replay(
             unknown format, an output folder that cannot be made.
     """
     named = _checked(files, format)
+    # A recording may hold years with pauses between; its summary counts all events of a host.
+    limits = settings.limits.model_copy(update={"forget_days": NEVER})
+    settings = settings.model_copy(update={"limits": limits})
     try:
         out.mkdir(parents=True, exist_ok=True)
         parts = Path(tempfile.mkdtemp(prefix=".parts-", dir=out))

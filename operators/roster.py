@@ -27,7 +27,7 @@ class LimitSettings(BaseModel):
         description="Hosts kept apart, in all; a shard holds its 32nd part, and counts further ones together.",
     )
     forget_days: int = Field(
-        default=30, ge=1, le=3650, description="Days of event time after which a silent host is forgotten."
+        default=30, ge=1, le=36_500, description="Days of event time after which a silent host is forgotten."
     )
 
 

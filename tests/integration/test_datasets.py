@@ -224,7 +224,14 @@ def test_the_live_flow_accounts_for_every_offset_of_real_telemetry(
             send(kafka, topic, lines, number)
             sent[topic, number] = len(lines)
     topics = sorted({topic for topic, _ in sent})
-    variables = environment(kafka, postgres_dsn, topic_name, WINNOW_KAFKA__TELEMETRY=json.dumps(topics))
+    # Recordings of several years, read within minutes: no host is to be forgotten between two of them.
+    variables = environment(
+        kafka,
+        postgres_dsn,
+        topic_name,
+        WINNOW_KAFKA__TELEMETRY=json.dumps(topics),
+        WINNOW_LIMITS__FORGET_DAYS="36500",
+    )
     with running(variables) as flow:
         until(lambda: _settled(postgres_dsn, sent), flow)
         # Then the partitions fall idle, their clocks follow the wall, and the last windows close.
