@@ -66,7 +66,12 @@ def work(settings: Settings, place: Place) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.signal(number, lambda *_: stopping.set())
     if settings.metrics.port:
-        serve(settings.metrics.port + index, settings.metrics.address, partial(report, settings.supervisor))
+        port = settings.metrics.port + index
+        try:
+            serve(port, settings.metrics.address, partial(report, settings.supervisor))
+        except OSError as error:
+            # Who looks on must not decide whether there is anything to see.
+            log.warning("metrics and health of worker %d cannot be served on port %d: %s", index, port, error.strerror)
     partitions = place.partitions or list_partitions(settings.kafka)
     if index == 0:
         PartitionWatch(settings.kafka, partitions, settings.supervisor.look_seconds).start()
