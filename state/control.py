@@ -7,6 +7,7 @@ never an exception: the topic is open to whoever may write to Kafka.
 from __future__ import annotations
 
 import secrets
+from abc import abstractmethod
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -42,9 +43,9 @@ class Control(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     from_time: Annotated[Time, Meta(description="Event time from which it holds, µs since the epoch.")]
 
     @property
+    @abstractmethod
     def subject(self) -> str:
         """Return what the message is about."""
-        raise NotImplementedError
 
     @property
     def key(self) -> bytes:
