@@ -25,18 +25,14 @@ from flows.health import serve
 from flows.recovery import check_store
 from flows.settings import Settings, SupervisorSettings
 from flows.usage import UsageError
+from flows.workers import Standstill, Worker
 from operators.kafka import list_partitions
-from operators.liveness import Beat
 
 log = logging.getLogger(__name__)
 
 #: How long the workers of a failed cluster get to end by themselves, seconds: without the one that failed they cannot
 #: drain, and nothing of theirs is lost.
 GRACE = 1.0
-#: From when a worker that says nothing is thought to be hung, seconds.
-SILENT = 2.5
-#: Longest line that a worker may say, bytes.
-_LONGEST = 65_536
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -48,32 +44,6 @@ class Failure(msgspec.Struct, frozen=True):
     detail: str
     #: Exit status of the worker that ended by itself.
     status: int | None = None
-
-
-class Worker:
-    """One worker process and what it last said."""
-
-    def __init__(self, index: int, process: subprocess.Popen[bytes], pipe: int, now: float) -> None:
-        self.index = index
-        self.process = process
-        self.pipe = pipe
-        #: What it last said, and when; before it said anything, when it was started.
-        self.beat = Beat()
-        self.heard = now
-        self._pending = b""
-
-    def listen(self, now: float) -> bool:
-        """Take in what it said; return False when it has closed its end."""
-        data = os.read(self.pipe, _LONGEST)
-        *lines, self._pending = (self._pending + data)[-_LONGEST:].split(b"\n")
-        if lines:
-            self.beat = msgspec.json.decode(lines[-1], type=Beat)
-            self.heard = now
-        return bool(data)
-
-    def standstill(self, now: float) -> float:
-        """Return for how long it stands still, seconds."""
-        return now - self.heard + self.beat.standstill()
 
 
 class Judge:
@@ -121,6 +91,7 @@ class Supervisor:
         self._count = workers
         self._lock = lock
         self._workers: list[Worker] = []
+        self._standstill = Standstill(settings.supervisor.stall_seconds)
         self._partitions: list[str] = []
         self._ready = False
         self._stop = 0
@@ -155,7 +126,7 @@ class Supervisor:
         status = "ok" if self._ready else "starting" if workers else "restarting"
         if self._stop:
             status = "stopping"
-        elif self._ready and self._stalled(now):
+        elif self._ready and self._standstill.blame(workers, now):
             status = "stalled"
         elif self._ready and any(worker.beat.waiting for worker in workers):
             status = "waiting"
@@ -265,20 +236,10 @@ class Supervisor:
                     return Failure(
                         "slow_start", f"not all partitions are read {settings.start_seconds:.0f} s after start"
                     )
-            elif stalled := self._stalled(now):
+            elif stalled := self._standstill.blame(self._workers, now):
                 age = stalled.standstill(now)
                 return Failure("stalled", f"worker {stalled.index} stands still for {age:.1f} s")
         return None
-
-    def _stalled(self, now: float) -> Worker | None:
-        """Return the worker to blame if one stands still for too long and nobody waits for a server."""
-        limit = self._settings.supervisor.stall_seconds
-        if any(worker.beat.waiting for worker in self._workers if now - worker.heard < limit):
-            return None  # its sink holds all others back, as it should
-        if all(worker.standstill(now) < limit for worker in self._workers):
-            return None
-        # One that is hung soon holds back the others: the silent one is to blame, if there is one.
-        return max(self._workers, key=lambda worker: (now - worker.heard >= SILENT, worker.standstill(now)))
 
     def _progressed(self) -> bool:
         """Return whether the cluster got as far as a snapshot that a restart goes on from."""
