@@ -20,6 +20,7 @@ import msgspec
 from confluent_kafka import KafkaException
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from flows.beats import EVERY
 from flows.cluster import end_all, free_addresses, worker_environment
 from flows.health import serve
 from flows.recovery import check_store
@@ -207,9 +208,16 @@ class Supervisor:
             env = worker_environment(index, addresses, self._settings, self._partitions, os.getpid(), theirs)
             # A group of their own: Ctrl-C reaches them through us, once, and not twice.
             process = subprocess.Popen(
-                [sys.executable, "-m", "flows.live"], env=env, process_group=0, pass_fds=held, stdin=subprocess.DEVNULL
+                [sys.executable, "-m", "flows.live"],
+                env=env,
+                process_group=0,
+                pass_fds=held,
+                stdin=subprocess.PIPE,
+                bufsize=0,
             )
             os.close(theirs)
+            assert process.stdin is not None
+            os.set_blocking(process.stdin.fileno(), False)
             workers.append(Worker(index, process, ours, time.monotonic()))
         self._running.set(len(workers))
         return None
@@ -217,7 +225,7 @@ class Supervisor:
     def _watch(self) -> Failure | None:
         """Watch the workers; return why the cluster failed, or None when told to end."""
         settings = self._settings.supervisor
-        began = time.monotonic()
+        told = began = time.monotonic()
         open_pipes = {worker.pipe: worker for worker in self._workers}
         while not self._stop:
             for pipe in select.select(list(open_pipes), [], [], 0.1)[0]:
@@ -228,6 +236,10 @@ class Supervisor:
                 if status is not None and not self._stop:
                     return _ended(worker, status)
             now = time.monotonic()
+            if now - told >= EVERY and self._standstill.waits(self._workers, now):
+                told = now
+                for worker in self._workers:
+                    worker.hold()
             if not self._ready:
                 owned = sum(worker.beat.partitions for worker in self._workers)
                 self._ready = owned >= len(self._partitions) and all(worker.beat.begun for worker in self._workers)
@@ -274,7 +286,7 @@ class Supervisor:
     def _end(self, patience: float = GRACE) -> None:
         end_all([worker.process for worker in self._workers], patience)
         for worker in self._workers:
-            os.close(worker.pipe)
+            worker.close()
         self._workers = []
         self._ready = False
         self._running.set(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -37,6 +38,19 @@ class Worker:
             self.heard = now
         return bool(data)
 
+    def hold(self) -> None:
+        """Tell it that some worker's sink waits for its server, so that it knows why it stands still."""
+        pipe = self.process.stdin
+        if pipe is not None:
+            with suppress(OSError):  # it has ended, or does not listen; both are seen elsewhere
+                os.write(pipe.fileno(), b".")
+
+    def close(self) -> None:
+        """Close the pipes."""
+        os.close(self.pipe)
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
     def standstill(self, now: float) -> float:
         """Return for how long it stands still, seconds."""
         return now - self.heard + self.beat.standstill()
@@ -53,12 +67,16 @@ class Standstill:
         self._limit = limit
         self._waited = float("-inf")
 
+    def waits(self, workers: Sequence[Worker], now: float) -> bool:
+        """Return whether the sink of one waits for its server; what a silent worker said last holds for a while."""
+        return any(worker.beat.waiting for worker in workers if now - worker.heard < self._limit)
+
     def blame(self, workers: Sequence[Worker], now: float) -> Worker | None:
         """Return the worker to blame if one stands still for too long while no sink waits for its server.
 
         A sink that waits holds back all workers, as it should; when it goes on, they get as long again to follow.
         """
-        if any(worker.beat.waiting for worker in workers if now - worker.heard < self._limit):
+        if self.waits(workers, now):
             self._waited = now
         if now - self._waited < self._limit or all(worker.standstill(now) < self._limit for worker in workers):
             return None

@@ -40,6 +40,8 @@ class Liveness(msgspec.Struct):
     writing: dict[str, float] = {}
     #: When a sink that had been waiting last went on. Until then its flow was held back, and no source could get on.
     resumed: float = float("-inf")
+    #: When the supervisor last said that the sink of some worker waits, which holds back all.
+    held: float = float("-inf")
     #: Whether the flow was built: sources and sinks are open.
     begun: bool = False
 
@@ -78,7 +80,7 @@ class Liveness(msgspec.Struct):
         """Return how this worker is at ``now``."""
         parts = list(self.partitions.values())
         known = [part.watermark for part in parts if part.watermark]
-        resumed = self.resumed
+        resumed = max(self.resumed, self.held)
         unanswered = [sink for sink in self.writing.copy() if self.waited(sink, now)]
         return Beat(
             poll_age=max((now - max(part.polled, resumed) for part in parts), default=None),

@@ -107,6 +107,16 @@ def test_health_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     live.wait("postgres")
     well, body = beats.report(settings)
     assert (well, body["status"], body["waiting"]) == (True, "waiting", ["postgres"])
+    # The sink of another worker holds this one back.
+    live.resume("postgres")
+    live.resumed, live.held = float("-inf"), time.monotonic()
+    well, body = beats.report(settings)
+    assert (well, body["status"], body["waiting"]) == (True, "waiting", [])
+    live.held -= beats.HELD
+    part.polled = live.held - 31
+    assert beats.report(settings)[1]["status"] == "ok"
+    live.held -= 31
+    assert beats.report(settings)[1]["status"] == "stalled"
 
 
 def test_a_write_without_an_answer_counts_as_waiting_and_none_is_blamed_for_what_it_held_back() -> None:
