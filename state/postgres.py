@@ -135,6 +135,9 @@ def pool(settings: PostgresSettings, *, read_only: bool = False) -> ConnectionPo
         min_size=1,
         max_size=settings.pool_size,
         timeout=settings.connect_timeout,
+        # A new attempt for each who asks: on its own the pool doubles its pauses for five minutes, and after a long
+        # outage sleeps on while the database is there again.
+        reconnect_timeout=settings.connect_timeout,
         open=True,
     )
 
