@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from state.embedded import EmbeddedKafka, EmbeddedPostgres, EmbeddedValkey
+from state.embedded import EmbeddedKafka, EmbeddedPostgres, EmbeddedServices, EmbeddedValkey
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,6 +39,15 @@ def kafka() -> Iterator[str]:
         return
     with EmbeddedKafka() as server:
         yield server.bootstrap_servers
+
+
+@pytest.fixture
+def services() -> Iterator[EmbeddedServices]:
+    """Return servers of this test's own, to be frozen and ended: those of the session, or of others, are not."""
+    if os.environ.get("WINNOW_TEST_KAFKA"):
+        pytest.skip("the broker that WINNOW_TEST_KAFKA names is not ours to freeze")
+    with EmbeddedServices() as found:
+        yield found
 
 
 @pytest.fixture

@@ -68,9 +68,9 @@ class KafkaSinkPartition(StatelessSinkPartition[Out]):
         config = {
             "linger.ms": 5,
             "compression.type": "lz4",
-            # A broker that is frozen takes what is on its way once it thaws, and what was sent again meanwhile: the
-            # producer numbers its messages and never gives one up, so that the broker knows the repeats.
-            "enable.idempotence": True,
+            # None is given up; what has no answer for a minute is sent again, and a broker that was frozen then has it
+            # twice. An idempotent producer would spare readers the repeats, which they drop; but it believes a broker
+            # that says it has a message already, and Tansu, killed, says so of some that it lost.
             "message.timeout.ms": 0,
         }
         return self._open(self._settings.config(**config))

@@ -98,10 +98,15 @@ def ledger(dsn: str) -> dict[str, int]:
 
 def published(bootstrap: str, topic: str) -> Counter[str]:
     """Return how often each alert id stands in an alert topic; ``winnow alerts tail`` would drop the repeats."""
+    return Counter(orjson.loads(value)["id"] for value in stored(bootstrap, topic))
+
+
+def stored(bootstrap: str, topic: str) -> list[bytes]:
+    """Return all messages of a topic."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{topic}-look", "enable.partition.eof": True})
     open_ends = set(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in open_ends])
-    found: Counter[str] = Counter()
+    found: list[bytes] = []
     deadline = time.monotonic() + 60
     try:
         while open_ends:
@@ -109,7 +114,7 @@ def published(bootstrap: str, topic: str) -> Counter[str]:
             for message in consumer.consume(500, 0.2):
                 error = message.error()
                 if error is None:
-                    found[orjson.loads(message.value() or b"")["id"]] += 1
+                    found.append(message.value() or b"")
                 elif error.code() == KafkaError._PARTITION_EOF:
                     open_ends.discard(message.partition())
     finally:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 import redis
 from confluent_kafka import Producer
 
@@ -56,13 +54,6 @@ class Load:
                 self.sent += 1
                 self.attacks += attack
             self._producer.poll(0)
-
-
-@pytest.fixture
-def services() -> Iterator[EmbeddedServices]:
-    """Return servers of this test's own: those of the session are not to be stopped."""
-    with EmbeddedServices() as found:
-        yield found
 
 
 def test_servers_that_stand_still_and_connections_that_break_lose_and_double_nothing(

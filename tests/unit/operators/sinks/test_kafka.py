@@ -14,7 +14,7 @@ from state.events import Rejected
 
 
 class Broken:
-    """The least of a producer that fails for good at a certain message, as an idempotent one does."""
+    """The least of a producer that fails for good, as one may with ``enable.idempotence`` in kafka.options."""
 
     def __init__(self, taken: list[str], after: int | None) -> None:
         self._taken, self._left = taken, after
