@@ -22,9 +22,9 @@ from flows.settings import Settings, SettingsError
 from flows.usage import UsageError
 from operators.control import ControlSource
 from operators.kafka import KafkaSource, ensure_topics, list_partitions, stopping
+from operators.kafka.topics import PartitionWatch
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
-from operators.topics import PartitionWatch
 from state.postgres import DatabaseError
 
 log = logging.getLogger(__name__)

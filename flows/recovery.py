@@ -27,7 +27,7 @@ from operators.align import Aligner
 from operators.collect import SHARDS
 from operators.control import ControlPartition
 from operators.kafka import KafkaPartition, KafkaSettings, offset_of
-from operators.topics import TopicIdentity, beyond_end, identify
+from operators.kafka.topics import TopicIdentity, beyond_end, identify
 
 #: Recovery partitions. Fixed, so that the number of workers may change.
 RECOVERY_PARTITIONS = 64

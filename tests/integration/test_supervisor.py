@@ -16,7 +16,7 @@ import psutil
 import pytest
 from prometheus_client import REGISTRY
 
-from operators.topics import PartitionWatch
+from operators.kafka.topics import PartitionWatch
 from state.embedded import EmbeddedKafka, EmbeddedPostgres
 from state.postgres import connect
 from state.revisions import migrate

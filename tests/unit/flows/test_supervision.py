@@ -10,8 +10,8 @@ from flows import beats
 from flows.recovery import Identity, difference, grown
 from flows.settings import SupervisorSettings
 from flows.supervisor import Judge
+from operators.kafka.topics import TopicIdentity
 from operators.liveness import Liveness
-from operators.topics import TopicIdentity
 
 
 def judge(**settings: float) -> Judge:

@@ -1,4 +1,4 @@
-"""What tells a topic from another of its name, and partitions that came to it while the flow runs."""
+"""Topics: made where they are missing, told from others of their name, watched for partitions that are added."""
 
 from __future__ import annotations
 
@@ -10,14 +10,58 @@ from collections.abc import Collection
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from operators import metrics
-from operators.kafka import KafkaSettings, list_partitions
+from operators.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
 #: What brokers without topic ids answer: an id of nothing but zeros.
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+
+
+def ensure_topics(settings: KafkaSettings, timeout: float = 10.0) -> list[str]:
+    """Create the topics that are missing; return their names.
+
+    Raises:
+        KafkaException: the broker cannot be reached, or refuses.
+    """
+    admin = AdminClient(settings.config())
+    known = admin.list_topics(timeout=timeout).topics
+    wanted = (*settings.telemetry, settings.alerts, settings.deadletter, settings.control)
+    missing = [t for t in wanted if t not in known]
+    if missing:
+        for future in admin.create_topics([new_topic(t, settings) for t in missing]).values():
+            try:
+                future.result(timeout)
+            except Exception as error:
+                code = error.args[0].code() if error.args and isinstance(error.args[0], KafkaError) else None
+                if code != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+    return missing
+
+
+def new_topic(topic: str, settings: KafkaSettings) -> NewTopic:
+    """Return what a topic is created as: the control topic keeps all its messages, in one order."""
+    if topic == settings.control:
+        return NewTopic(topic, 1, -1, config={"cleanup.policy": "compact"})
+    return NewTopic(topic, settings.partitions, -1)
+
+
+def list_partitions(settings: KafkaSettings, timeout: float = 10.0) -> list[str]:
+    """Return ``topic-partition`` of every telemetry partition, sorted.
+
+    Raises:
+        ValueError: a topic does not exist.
+    """
+    topics = AdminClient(settings.config()).list_topics(timeout=timeout).topics
+    names = []
+    for topic in settings.telemetry:
+        if topic not in topics or topics[topic].error is not None:
+            raise ValueError(f"topic {topic} does not exist")
+        names += [f"{topic}-{partition}" for partition in topics[topic].partitions]
+    return sorted(names)
 
 
 class TopicIdentity(msgspec.Struct):

@@ -16,13 +16,12 @@ from analyzers.alerts import AlertBook, AlertSettings
 from analyzers.ledger import LedgerBook
 from analyzers.metrics import MetricSet
 from analyzers.router import Router
-from operators import kafka
 from operators.batch import Batch, Judged
 from operators.clock import TimeSettings
 from operators.collect import Collector
 from operators.formats import Decoder
 from operators.formats.settings import FormatSettings
-from operators.kafka import KafkaPartition, KafkaSettings
+from operators.kafka import KafkaPartition, KafkaSettings, lost
 from operators.wall import PATIENCE, WallClock
 from state.alerts import Level
 from state.ledger import SPAN
@@ -144,7 +143,7 @@ def test_a_gap_of_a_billion_messages_is_entered_bit_by_bit_and_survives_a_restar
     source = partition(log, resumed_at(log, 8_000))
     log.place = 8_000
     first = read(source, 3)
-    assert 0 < len(first) <= 3 * kafka.LOST_SPANS
+    assert 0 < len(first) <= 3 * lost.LOST_SPANS
     entered = sum(batch.lost for batch in first)
     source = partition(log, source.snapshot())
     rest: list[Batch] = []
@@ -155,7 +154,7 @@ def test_a_gap_of_a_billion_messages_is_entered_bit_by_bit_and_survives_a_restar
 
 
 def test_while_the_broker_does_not_say_where_it_begins_the_source_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka, "ASK_AGAIN", 0.0)
+    monkeypatch.setattr(lost, "ASK_AGAIN", 0.0)
     log = Log(10, 12)
     source = partition(log, resumed_at(log, 5))
     log.place, log.away = 5, 2
@@ -215,7 +214,7 @@ def test_a_clock_that_stays_where_it_was_set_is_believed_in_the_end() -> None:
 
 def test_after_an_outage_the_partition_is_idle_only_once_senders_had_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(kafka.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(lost.time, "monotonic", lambda: now[0])
     source = partition(Log(0, 0), wall=lambda: NOON + now[0])
     answers = iter(range(1, 1000))
 

@@ -1,4 +1,4 @@
-"""Read telemetry from Kafka: one batch of decoded messages an item, one consumer a partition."""
+"""Read one partition of Kafka: one batch of decoded messages an item, one consumer a partition."""
 
 from __future__ import annotations
 
@@ -11,34 +11,28 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.inputs import StatefulSourcePartition
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
     TIMESTAMP_LOG_APPEND_TIME,
     Consumer,
     KafkaError,
-    KafkaException,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from operators import metrics
 from operators.batch import Batch
 from operators.clock import EventClock, TimeSettings
 from operators.formats import Decoder
-from operators.formats.settings import FormatSettings
+from operators.kafka.lost import LostOffsets
+from operators.kafka.settings import KafkaSettings, TopicSettings
 from operators.liveness import liveness
 from operators.wall import WallClock
-from state.alerts import Level, Signal
 from state.ledger import SPAN
 
 log = logging.getLogger(__name__)
 
-#: Messages of one batch, at most. 1,000 to 2,000 was measured best.
-BATCH = 2_000
 #: How long a partition gathers messages before it emits fewer than a batch, seconds.
 GATHER = 0.05
 #: How often an idle partition is asked, and how often it says how far its clock is, seconds.
@@ -47,11 +41,6 @@ HEARTBEAT = 0.2
 #: Seconds without a sign of life after which the broker was away. Those who send to it were too: what they hold back
 #: comes once it is there again, and a partition is idle only when they have had the time to send it.
 OUTAGE = 2.0
-#: Seconds between looks for where a partition begins, while the broker does not say.
-ASK_AGAIN = 1.0
-#: Ledger spans of one call that lost messages are entered in.
-LOST_SPANS = 256
-
 #: How often a partition without messages looks whether there are any, and how long a broker may be silent before it
 #: counts as away, seconds.
 LIFE_LOOK = 0.5
@@ -59,108 +48,6 @@ LIFE_AWAY = 5.0
 
 #: Set to end every source of this process: each stops where it is, without an end of time.
 stopping = threading.Event()
-
-
-class TopicSettings(BaseModel):
-    """How one telemetry topic is read."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    format: str = Field(default="auto", description="Name of a format, or auto to sniff each message.")
-    default_host: str = Field(default="", description="Host of messages that name none; default: the topic's name.")
-    host_from_key: bool = Field(default=False, description="Whether a message that names no host is of its key's host.")
-
-
-class KafkaSettings(BaseModel):
-    """Which Kafka, and which topics."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    bootstrap_servers: str | None = Field(
-        default=None, description="host:port, or several with commas; unset: no Kafka."
-    )
-    options: dict[str, SecretStr] = Field(
-        default={}, description="Further librdkafka settings (security.protocol, sasl.*, ssl.*)."
-    )
-    telemetry: list[str] = Field(
-        default=["winnow.telemetry"], min_length=1, description="Topics that telemetry is read from."
-    )
-    topics: dict[str, TopicSettings] = Field(default={}, description="How a topic is read, by its name.")
-    alerts: str = Field(default="winnow.alerts", description="Topic that alerts are written to.")
-    deadletter: str = Field(default="winnow.deadletter", description="Topic that rejected messages are written to.")
-    control: str = Field(
-        default="winnow.control",
-        description="Topic that live settings, suppressions, verdicts and activations are read from; one partition.",
-    )
-    group: str = Field(
-        default="winnow", description="Consumer group under which positions are committed, for lag tools."
-    )
-    start: str = Field(
-        default="earliest", pattern="^(earliest|latest)$", description="Where a partition never read begins."
-    )
-    partitions: int = Field(default=4, ge=1, le=1000, description="Partitions of a topic that Winnow creates.")
-    batch: int = Field(default=BATCH, ge=1, le=20_000, description="Messages of one batch, at most.")
-
-    def config(self, **own: Any) -> dict[str, Any]:
-        """Return a librdkafka configuration: ours, then what the operator set.
-
-        Raises:
-            ValueError: no Kafka is configured.
-        """
-        if not self.bootstrap_servers:
-            raise ValueError("no Kafka is configured: set kafka.bootstrap_servers or WINNOW_KAFKA__BOOTSTRAP_SERVERS")
-        options = {name: secret.get_secret_value() for name, secret in self.options.items()}
-        return {
-            "bootstrap.servers": self.bootstrap_servers,
-            "client.id": "winnow",
-            "log_level": 3,
-            "allow.auto.create.topics": False,
-            **own,
-            **options,
-        }
-
-
-def ensure_topics(settings: KafkaSettings, timeout: float = 10.0) -> list[str]:
-    """Create the topics that are missing; return their names.
-
-    Raises:
-        KafkaException: the broker cannot be reached, or refuses.
-    """
-    admin = AdminClient(settings.config())
-    known = admin.list_topics(timeout=timeout).topics
-    wanted = (*settings.telemetry, settings.alerts, settings.deadletter, settings.control)
-    missing = [t for t in wanted if t not in known]
-    if missing:
-        for future in admin.create_topics([new_topic(t, settings) for t in missing]).values():
-            try:
-                future.result(timeout)
-            except Exception as error:
-                code = error.args[0].code() if error.args and isinstance(error.args[0], KafkaError) else None
-                if code != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise
-    return missing
-
-
-def new_topic(topic: str, settings: KafkaSettings) -> NewTopic:
-    """Return what a topic is created as: the control topic keeps all its messages, in one order."""
-    if topic == settings.control:
-        return NewTopic(topic, 1, -1, config={"cleanup.policy": "compact"})
-    return NewTopic(topic, settings.partitions, -1)
-
-
-def list_partitions(settings: KafkaSettings, timeout: float = 10.0) -> list[str]:
-    """Return ``topic-partition`` of every telemetry partition, sorted.
-
-    Raises:
-        ValueError: a topic does not exist.
-    """
-    topics = AdminClient(settings.config()).list_topics(timeout=timeout).topics
-    names = []
-    for topic in settings.telemetry:
-        if topic not in topics or topics[topic].error is not None:
-            raise ValueError(f"topic {topic} does not exist")
-        names += [f"{topic}-{partition}" for partition in topics[topic].partitions]
-    return sorted(names)
 
 
 class _Position(msgspec.Struct):
@@ -209,9 +96,6 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             decoder.restore(saved.decoder)
         #: The wall clock, seconds, for idleness and for what is too far ahead.
         self._wall = wall or WallClock()
-        #: First offset that is still there, if those before it were lost and are not yet accounted for.
-        self._lost_to: int | None = None
-        self._look_at: float | None = None
         self._pending: list[Any] = []
         self._pending_since = 0.0
         self._at_end = False
@@ -248,6 +132,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
                 }
             )
         )
+        self._lost = LostOffsets(name, self._consumer, self._clock)
         self._consumer.assign([TopicPartition(topic, self._number, self._next)])
 
     def next_batch(self) -> Iterable[Batch]:
@@ -257,7 +142,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         now = time.monotonic()
         self._wait = POLL
         self._life.polled = now
-        if self._lost_to is not None or self._look_at is not None:
+        if self._lost.pending:
             self._life.moved = now
             return self._account_lost(now)
         self._read(now)
@@ -394,7 +279,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             return
         self._at_end = False
         if error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
-            self._look_at = time.monotonic()
+            self._lost.suspect()
         elif error.code() not in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
             log.warning("source: %s at offset %d: %s", self._name, self._next, error.str())
 
@@ -406,69 +291,14 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._alive = self._wall()
 
     def _account_lost(self, now: float) -> list[Batch]:
-        """Go on where the partition now begins; enter what lay before it as lost, some spans at a time."""
         # What was read before the gap comes first.
         if self._pending:
             messages, self._pending = self._pending, []
             return self._emit(messages)
-        loss: Signal | None = None
-        if self._look_at is not None:
-            if now < self._look_at:
-                return []
-            if self._next < 0:  # nothing of it was read: it begins wherever the broker says
-                self._look_at = None
-                self._consumer.assign([TopicPartition(self._topic, self._number, self._next)])
-                return []
-            self._look_at = now + ASK_AGAIN
-            place = TopicPartition(self._topic, self._number)
-            try:
-                low, high = self._consumer.get_watermark_offsets(place, timeout=0.5)
-            except KafkaException:
-                return []  # away; asked again
-            if low <= self._next <= high:
-                self._look_at = None
-                self._consumer.assign([TopicPartition(self._topic, self._number, self._next)])
-                return []
-            if low < self._next:
-                raise RuntimeError(
-                    f"{self._name}: offset {self._next} is beyond the partition's end, {high}: this is not the "
-                    "partition that the recovery store is about, or it was cut; move recovery.folder away to read it "
-                    "from its start"
-                )
-            self._look_at, self._lost_to = None, low
-            loss = self._report_lost(low)
-            self._consumer.assign([TopicPartition(self._topic, self._number, low)])
-        batches: list[Batch] = []
-        while self._lost_to is not None and len(batches) < LOST_SPANS:
-            bucket = self._next // SPAN
-            end = min((bucket + 1) * SPAN, self._lost_to)
-            lost = end - self._next
-            self._next = end
-            batches.append(Batch(self._name, bucket, self._clock.watermark, self._clock.start, lost=lost, loss=loss))
-            loss = None
-            if end == self._lost_to:
-                self._lost_to = None
-        self._wait = 0.0
+        self._next, batches = self._lost.account(self._next, now)
+        if batches:
+            self._wait = 0.0
         return batches
-
-    def _report_lost(self, low: int) -> Signal:
-        lost = low - self._next
-        said = (
-            f"offsets {self._next} to {low - 1} of {self._name} are gone from the broker (retention); "
-            f"{lost:,} messages were lost unread"
-        )
-        log.error("source: %s", said)
-        metrics.LOST.labels(**self._labels).inc(lost)
-        # No event says when it was: the place in time is where the partition had come to.
-        return Signal(
-            kind="loss",
-            rule="retention",
-            name="Telemetry lost before it was read",
-            level=Level.high,
-            entity=self._name,
-            time=max(0, self._clock.watermark),
-            reason=said,
-        )
 
     def snapshot(self) -> bytes:
         """Return offset and event clock; commit the position of the snapshot before, which is safe by now."""
@@ -486,29 +316,3 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
     def close(self) -> None:
         """Leave the broker."""
         self._consumer.close()
-
-
-class KafkaSource(FixedPartitionedSource[Batch, bytes]):
-    """Every partition of the telemetry topics. Exactly once into state: positions are part of the recovery snapshot."""
-
-    def __init__(self, settings: KafkaSettings, formats: FormatSettings, clock: TimeSettings, parts: list[str]) -> None:
-        self._settings = settings
-        self._formats = formats
-        self._clock = clock
-        self._parts = parts
-
-    @property
-    def origins(self) -> list[str]:
-        """Return the partitions as the align step knows them."""
-        return self._parts
-
-    def list_parts(self) -> list[str]:
-        """Return all partitions; Bytewax spreads them over the workers."""
-        return self._parts
-
-    def build_part(self, step_id: str, for_part: str, resume_state: bytes | None) -> KafkaPartition:
-        """Begin, or go on, reading one partition."""
-        topic = for_part.rpartition("-")[0]
-        how = self._settings.topics.get(topic, TopicSettings())
-        decoder = Decoder(for_part, self._formats, how.format, default_host=how.default_host or topic)
-        return KafkaPartition(self._settings, self._clock, decoder, for_part, resume_state)
