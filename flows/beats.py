@@ -18,6 +18,8 @@ from operators.liveness import liveness
 
 #: How often a worker says how it is, seconds.
 EVERY = 0.5
+#: For how long it holds that the supervisor said that some sink waits, seconds.
+HELD = 2.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -29,16 +31,18 @@ def obey(place: Place) -> None:
         # Whether or not Python can run: a worker that goes on would write into the store of the next supervisor's.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     threading.Thread(target=_beat, args=(place,), name="beats", daemon=True).start()
+    threading.Thread(target=_listen, name="held", daemon=True).start()
 
 
 def report(settings: SupervisorSettings) -> tuple[bool, dict[str, Any]]:
     """Return whether this worker is well, and how it is, for ``/health``.
 
-    ``starting``: nothing is read yet. ``waiting``: a sink's server is away; well, for a restart would not help.
-    ``stalled``: it stands still.
+    ``starting``: nothing is read yet. ``waiting``: a sink's server is away, of this worker or of another one, which
+    holds it back; well, for a restart would not help. ``stalled``: it stands still.
     """
-    beat = liveness.beat(time.monotonic())
-    if beat.waiting:
+    now = time.monotonic()
+    beat = liveness.beat(now)
+    if beat.waiting or now - liveness.held < HELD:
         status = "waiting"
     elif beat.standstill() >= settings.stall_seconds:
         status = "stalled"
@@ -54,6 +58,12 @@ def report(settings: SupervisorSettings) -> tuple[bool, dict[str, Any]]:
         "partitions_paused": beat.paused,
         "waiting": beat.waiting,
     }
+
+
+def _listen() -> None:
+    # Whatever the supervisor says means the same; when it says nothing any more, its end is closed.
+    while os.read(0, 4096):
+        liveness.held = time.monotonic()
 
 
 def _beat(place: Place) -> None:

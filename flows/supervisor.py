@@ -20,13 +20,14 @@ import msgspec
 from confluent_kafka import KafkaException
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from flows.beats import EVERY
 from flows.cluster import end_all, free_addresses, worker_environment
 from flows.health import serve
 from flows.recovery import check_store
 from flows.settings import Settings, SupervisorSettings
 from flows.usage import UsageError
+from flows.workers import Standstill, Worker
 from operators.kafka import list_partitions
-from operators.liveness import Beat
 from operators.pace import make_board
 
 log = logging.getLogger(__name__)
@@ -34,10 +35,6 @@ log = logging.getLogger(__name__)
 #: How long the workers of a failed cluster get to end by themselves, seconds: without the one that failed they cannot
 #: drain, and nothing of theirs is lost.
 GRACE = 1.0
-#: From when a worker that says nothing is thought to be hung, seconds.
-SILENT = 2.5
-#: Longest line that a worker may say, bytes.
-_LONGEST = 65_536
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -49,32 +46,6 @@ class Failure(msgspec.Struct, frozen=True):
     detail: str
     #: Exit status of the worker that ended by itself.
     status: int | None = None
-
-
-class Worker:
-    """One worker process and what it last said."""
-
-    def __init__(self, index: int, process: subprocess.Popen[bytes], pipe: int, now: float) -> None:
-        self.index = index
-        self.process = process
-        self.pipe = pipe
-        #: What it last said, and when; before it said anything, when it was started.
-        self.beat = Beat()
-        self.heard = now
-        self._pending = b""
-
-    def listen(self, now: float) -> bool:
-        """Take in what it said; return False when it has closed its end."""
-        data = os.read(self.pipe, _LONGEST)
-        *lines, self._pending = (self._pending + data)[-_LONGEST:].split(b"\n")
-        if lines:
-            self.beat = msgspec.json.decode(lines[-1], type=Beat)
-            self.heard = now
-        return bool(data)
-
-    def standstill(self, now: float) -> float:
-        """Return for how long it stands still, seconds."""
-        return now - self.heard + self.beat.standstill()
 
 
 class Judge:
@@ -122,6 +93,7 @@ class Supervisor:
         self._count = workers
         self._lock = lock
         self._workers: list[Worker] = []
+        self._standstill = Standstill(settings.supervisor.stall_seconds)
         self._partitions: list[str] = []
         self._ready = False
         self._stop = 0
@@ -156,7 +128,7 @@ class Supervisor:
         status = "ok" if self._ready else "starting" if workers else "restarting"
         if self._stop:
             status = "stopping"
-        elif self._ready and self._stalled(now):
+        elif self._ready and self._standstill.blame(workers, now):
             status = "stalled"
         elif self._ready and any(worker.beat.waiting for worker in workers):
             status = "waiting"
@@ -239,9 +211,16 @@ class Supervisor:
             env = worker_environment(index, addresses, self._settings, self._partitions, os.getpid(), theirs, board)
             # A group of their own: Ctrl-C reaches them through us, once, and not twice.
             process = subprocess.Popen(
-                [sys.executable, "-m", "flows.live"], env=env, process_group=0, pass_fds=held, stdin=subprocess.DEVNULL
+                [sys.executable, "-m", "flows.live"],
+                env=env,
+                process_group=0,
+                pass_fds=held,
+                stdin=subprocess.PIPE,
+                bufsize=0,
             )
             os.close(theirs)
+            assert process.stdin is not None
+            os.set_blocking(process.stdin.fileno(), False)
             workers.append(Worker(index, process, ours, time.monotonic()))
         os.close(board)
         self._running.set(len(workers))
@@ -250,7 +229,7 @@ class Supervisor:
     def _watch(self) -> Failure | None:
         """Watch the workers; return why the cluster failed, or None when told to end."""
         settings = self._settings.supervisor
-        began = time.monotonic()
+        told = began = time.monotonic()
         open_pipes = {worker.pipe: worker for worker in self._workers}
         while not self._stop:
             for pipe in select.select(list(open_pipes), [], [], 0.1)[0]:
@@ -261,6 +240,10 @@ class Supervisor:
                 if status is not None and not self._stop:
                     return _ended(worker, status)
             now = time.monotonic()
+            if now - told >= EVERY and self._standstill.waits(self._workers, now):
+                told = now
+                for worker in self._workers:
+                    worker.hold()
             if not self._ready:
                 owned = sum(worker.beat.partitions for worker in self._workers)
                 self._ready = owned >= len(self._partitions) and all(worker.beat.begun for worker in self._workers)
@@ -269,20 +252,10 @@ class Supervisor:
                     return Failure(
                         "slow_start", f"not all partitions are read {settings.start_seconds:.0f} s after start"
                     )
-            elif stalled := self._stalled(now):
+            elif stalled := self._standstill.blame(self._workers, now):
                 age = stalled.standstill(now)
                 return Failure("stalled", f"worker {stalled.index} stands still for {age:.1f} s")
         return None
-
-    def _stalled(self, now: float) -> Worker | None:
-        """Return the worker to blame if one stands still for too long and nobody waits for a server."""
-        limit = self._settings.supervisor.stall_seconds
-        if any(worker.beat.waiting for worker in self._workers if now - worker.heard < limit):
-            return None  # its sink holds all others back, as it should
-        if all(worker.standstill(now) < limit for worker in self._workers):
-            return None
-        # One that is hung soon holds back the others: the silent one is to blame, if there is one.
-        return max(self._workers, key=lambda worker: (now - worker.heard >= SILENT, worker.standstill(now)))
 
     def _progressed(self) -> bool:
         """Return whether the cluster got as far as a snapshot that a restart goes on from."""
@@ -317,7 +290,7 @@ class Supervisor:
     def _end(self, patience: float = GRACE) -> None:
         end_all([worker.process for worker in self._workers], patience)
         for worker in self._workers:
-            os.close(worker.pipe)
+            worker.close()
         self._workers = []
         self._ready = False
         self._running.set(0)

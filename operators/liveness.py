@@ -10,6 +10,10 @@ import time
 
 import msgspec
 
+#: Seconds that a write may go without an answer before its sink counts as waiting. A server that is frozen, or behind a
+#: network that drops what it should carry, gives no error for long: nothing else tells it from a worker that hangs.
+PATIENCE = 2.0
+
 
 class PartitionLiveness(msgspec.Struct):
     """One partition of the source."""
@@ -34,6 +38,12 @@ class Liveness(msgspec.Struct):
     partitions: dict[str, PartitionLiveness] = {}
     #: Sinks that wait for their server to come back, to when they last tried.
     waiting: dict[str, float] = {}
+    #: Sinks whose write is not done, to when it began.
+    writing: dict[str, float] = {}
+    #: When a sink that had been waiting last went on. Until then its flow was held back, and no source could get on.
+    resumed: float = float("-inf")
+    #: When the supervisor last said that the sink of some worker waits, which holds back all.
+    held: float = float("-inf")
     #: Whether the flow was built: sources and sinks are open.
     begun: bool = False
 
@@ -48,30 +58,49 @@ class Liveness(msgspec.Struct):
 
     def resume(self, sink: str) -> None:
         """Say that a sink has written."""
-        if self.waiting:
-            self.waiting.pop(sink, None)
+        if sink in self.waiting:
+            self.resumed = time.monotonic()
+            del self.waiting[sink]
+
+    def write(self, sink: str) -> None:
+        """Say that a sink begins a write, which may take long to be answered."""
+        self.writing[sink] = time.monotonic()
+
+    def written(self, sink: str) -> None:
+        """Say that the write is done, or was given up."""
+        now = time.monotonic()
+        if now - self.writing.get(sink, now) > PATIENCE:
+            self.resumed = now  # first, so that no beat in between finds neither
+        self.writing.pop(sink, None)
+
+    def waited(self, sink: str, now: float) -> float:
+        """Return for how long a sink has been waiting for its write to be answered, seconds; 0 within its patience."""
+        since = now - self.writing.get(sink, now)
+        return since if since > PATIENCE else 0.0
 
     def beat(self, now: float) -> Beat:
         """Return how this worker is at ``now``."""
         parts = list(self.partitions.values())
         known = [part.watermark for part in parts if part.watermark]
+        resumed = max(self.resumed, self.held)
+        unanswered = [sink for sink in self.writing.copy() if self.waited(sink, now)]
         return Beat(
-            poll_age=max((now - part.polled for part in parts), default=None),
-            move_age=max((now - part.moved for part in parts), default=None),
+            poll_age=max((now - max(part.polled, resumed) for part in parts), default=None),
+            move_age=max((now - max(part.moved, resumed) for part in parts), default=None),
             watermark_delay=time.time() - min(known) / 1e6 if known else None,
             begun=self.begun,
             partitions=len(parts),
             read=sum(part.read for part in parts),
             snapshots=min((part.snapshots for part in parts), default=0),
             paused=sum(part.paused for part in parts),
-            waiting=sorted(self.waiting.copy()),
+            waiting=sorted({*self.waiting.copy(), *unanswered}),
         )
 
 
 class Beat(msgspec.Struct):
     """How a worker is. Ages and delays in seconds; None where nothing is known, as of a worker without partitions."""
 
-    #: Since the partition that was asked longest ago was asked.
+    #: Since the partition that was asked longest ago was asked; time in which a sink held all back does not count.
     poll_age: float | None = None
     #: Since the partition that stands still the longest last got on, or had nothing to read.
     move_age: float | None = None
@@ -85,7 +114,7 @@ class Beat(msgspec.Struct):
     snapshots: int = 0
     #: Partitions that do not read on because others are far behind them.
     paused: int = 0
-    #: Sinks that wait for their server.
+    #: Sinks that wait for their server: it is away, or does not answer.
     waiting: list[str] = []
 
     def standstill(self) -> float:

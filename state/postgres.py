@@ -71,7 +71,7 @@ def conninfo(
 ) -> str:
     """Return ``dsn`` as libpq conninfo with time-outs in seconds and, if asked, a session that cannot write.
 
-    Options already in the DSN stay and win over the time-out, never over ``read_only``.
+    What the DSN sets stays: it wins over the time-outs and the keepalive of TCP, never over ``read_only``.
     """
     try:
         given = conninfo_to_dict(dsn)
@@ -84,6 +84,11 @@ def conninfo(
         options += " -c default_transaction_read_only=on"
     given.setdefault("connect_timeout", str(max(2, round(connect_timeout))))
     given.setdefault("application_name", "winnow")
+    # A server that is gone without a word is given up after some 30 s; the kernel of one that is frozen still answers.
+    given.setdefault("keepalives_idle", "10")
+    given.setdefault("keepalives_interval", "5")
+    given.setdefault("keepalives_count", "4")
+    given.setdefault("tcp_user_timeout", "30000")
     return make_conninfo("", options=options, **given)
 
 
@@ -130,6 +135,9 @@ def pool(settings: PostgresSettings, *, read_only: bool = False) -> ConnectionPo
         min_size=1,
         max_size=settings.pool_size,
         timeout=settings.connect_timeout,
+        # A new attempt for each who asks: on its own the pool doubles its pauses for five minutes, and after a long
+        # outage sleeps on while the database is there again.
+        reconnect_timeout=settings.connect_timeout,
         open=True,
     )
 

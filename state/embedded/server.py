@@ -85,7 +85,7 @@ class Keeper:
     ) -> Process:
         """Start a server; what it prints goes to ``<name>.log`` in the folder. It gets none of our environment."""
         log = self.folder / f"{name}.log"
-        self.request(
+        reply = self.request(
             "start",
             name,
             argv=list(argv),
@@ -96,7 +96,7 @@ class Keeper:
             gid=account.gid if account else None,
             signal=int(stop_signal),
         )
-        return Process(self, name, log)
+        return Process(self, name, log, int(reply["pid"]))
 
     def close(self) -> None:
         """End all servers and remove the folder; waits until it is done. A second call does nothing.
@@ -123,8 +123,10 @@ class Keeper:
 class Process:
     """A server process under a keeper."""
 
-    def __init__(self, keeper: Keeper, name: str, log: Path) -> None:
+    def __init__(self, keeper: Keeper, name: str, log: Path, pid: int) -> None:
         self._keeper, self.name, self._log = keeper, name, log
+        #: The process that was started; servers have children.
+        self.pid = pid
 
     @property
     def returncode(self) -> int | None:
@@ -184,6 +186,13 @@ class EmbeddedServer(ABC):
     @abstractmethod
     def _launch(self, keeper: Keeper) -> Process:
         """Start the server under the keeper and wait until it answers."""
+
+    @property
+    def pid(self) -> int:
+        """Return the server's process id; EmbeddedError if it is not started."""
+        if self._process is None:
+            raise EmbeddedError(f"{self.name} is not started")
+        return self._process.pid
 
     @property
     def running(self) -> bool:

@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from confluent_kafka import Producer
+import orjson
+import psutil
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from flows.settings import Settings
@@ -91,3 +94,46 @@ def ledger(dsn: str) -> dict[str, int]:
     with connect(dsn) as database:
         row = database.execute(f"SELECT {', '.join(f'sum({n})' for n in names)} FROM ledger").fetchone()
     return {name: int(value or 0) for name, value in zip(names, row or (), strict=True)}
+
+
+def published(bootstrap: str, topic: str) -> Counter[str]:
+    """Return how often each alert id stands in an alert topic; ``winnow alerts tail`` would drop the repeats."""
+    return Counter(orjson.loads(value)["id"] for value in stored(bootstrap, topic))
+
+
+def stored(bootstrap: str, topic: str) -> list[bytes]:
+    """Return all messages of a topic."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{topic}-look", "enable.partition.eof": True})
+    open_ends = set(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in open_ends])
+    found: list[bytes] = []
+    deadline = time.monotonic() + 60
+    try:
+        while open_ends:
+            assert time.monotonic() < deadline, f"{topic} cannot be read to its end"
+            for message in consumer.consume(500, 0.2):
+                error = message.error()
+                if error is None:
+                    found.append(message.value() or b"")
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    open_ends.discard(message.partition())
+    finally:
+        consumer.close()
+    return found
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Freeze a server and its children: connections stay open, nothing is answered, no error is given."""
+    stopped = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    _tell(stopped, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _tell(stopped, signal.SIGCONT)
+
+
+def _tell(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # a child of Postgres that was ending just then
+            os.kill(pid, number)

@@ -66,9 +66,10 @@ class Load:
         end: int | None = None,
         rate: float = 0.0,
         stop: Callable[[], bool] = lambda: False,
+        idempotent: bool = True,
     ) -> None:
         """Send messages ``first`` up to ``end`` at ``rate`` a second (0: no pause); on stop the rest at once."""
-        producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5})
+        producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": idempotent, "linger.ms": 5})
         began = time.monotonic()
         for number, (partition, key, value) in enumerate(self.messages[first:end]):
             if rate and number % 50 == 0:

@@ -95,8 +95,10 @@ class Run:
         except OSError:
             return 0, {}
 
-    def metrics(self) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=2) as answer:
+    def metrics(self, worker: int | None = None) -> str:
+        """Return the metrics of the supervisor, or a worker's."""
+        port = self.port if worker is None else self.port + 1 + worker
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             return str(answer.read().decode())
 
     def workers(self) -> list[psutil.Process]:

@@ -157,6 +157,24 @@ def test_all_three_serve(run_folder: Path) -> None:
     assert not run_folder.exists()
 
 
+@pytest.mark.parametrize("crash", [False, True])
+def test_postgres_that_stops_and_starts_again_has_its_data(run_folder: Path, crash: bool) -> None:
+    with EmbeddedServices(run_folder, kafka=False, valkey=False) as services:
+        server, pid = services.postgres, services.postgres.pid
+        with psycopg.connect(f"{server.dsn}&options=-csynchronous_commit%3Don", autocommit=True) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
+            server.stop(crash=crash)
+            assert not server.running
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+        server.restart()
+        assert server.pid != pid
+        with psycopg.connect(server.dsn) as connection:
+            assert connection.execute("SELECT value FROM kept").fetchall() == [(7,)]
+        assert services.ended == ()
+    assert not run_folder.exists()
+
+
 def test_a_declined_service_is_not_started(run_folder: Path) -> None:
     with EmbeddedServices(run_folder, kafka=False, postgres=False) as services:
         assert list(services.environment) == ["WINNOW_REDIS__URL"]

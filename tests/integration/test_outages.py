@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
-import signal
-import socket
 import threading
 import time
-import urllib.request
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
-import pytest
 import redis
 from confluent_kafka import Producer
 
-from flows.commands.alerts import read
 from state.embedded import EmbeddedServices
 from state.postgres import connect
-from tests.integration.live import create_topic, environment, ledger, running, settings, until
+from tests.integration.live import create_topic, environment, frozen, ledger, published, running, until
 
 #: Seconds for which a server stands still: longer than lateness and idleness together.
 PAUSE = 8.0
@@ -67,82 +56,23 @@ class Load:
             self._producer.poll(0)
 
 
-@pytest.fixture
-def services() -> Iterator[EmbeddedServices]:
-    """Return servers of this test's own: those of the session are not to be stopped."""
-    with EmbeddedServices() as found:
-        yield found
-
-
-def processes(services: EmbeddedServices, name: str) -> list[int]:
-    """Return a server's process and its children."""
-    rows = json.loads((services.folder / "servers.json").read_text())
-    (parent,) = [row["pid"] for row in rows if row["name"] == name]
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [parent, *map(int, children)]
-
-
-@contextmanager
-def standing_still(services: EmbeddedServices, name: str) -> Iterator[None]:
-    stopped = processes(services, name)
-    _tell(stopped, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        _tell(stopped, signal.SIGCONT)
-
-
-def _tell(processes: list[int], number: signal.Signals) -> None:
-    for pid in processes:
-        with suppress(ProcessLookupError):  # a child of Postgres that was ending just then
-            os.kill(pid, number)
-
-
-def measured(port: int, name: str) -> float:
-    """Return the greatest value of a metric over the process' endpoints, 0 if there is none."""
-    found = [0.0]
-    for endpoint in (port, port + 1):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{endpoint}/metrics", timeout=5) as answer:
-                lines = answer.read().decode().splitlines()
-        except OSError:
-            continue
-        found += [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
-    return max(found)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def test_servers_that_stand_still_and_connections_that_break_lose_and_double_nothing(
     services: EmbeddedServices, tmp_path: Path
 ) -> None:
-    bootstrap, dsn, topic, port = services.kafka.bootstrap_servers, services.postgres.dsn, "web", free_port()
+    bootstrap, dsn, topic = services.kafka.bootstrap_servers, services.postgres.dsn, "web"
     create_topic(bootstrap, topic, PARTITIONS)
     variables = environment(
         bootstrap,
         dsn,
         topic,
         WINNOW_REDIS__URL=services.valkey.url,
-        WINNOW_METRICS__PORT=str(port),
         WINNOW_RECOVERY__FOLDER=str(tmp_path / f"recovery-{secrets.token_hex(4)}"),
         WINNOW_RECOVERY__INTERVAL_SECONDS="1",
     )
     with running(variables) as flow, Load(bootstrap, topic) as load:
         until(lambda: ledger(dsn)["consumed"] > 500, flow)
 
-        with standing_still(services, "postgres"):
-            time.sleep(PAUSE / 2)
-            assert measured(port, 'winnow_sink_waiting{sink="postgres"}') > 1.0
-            time.sleep(PAUSE / 2)
-        _goes_on(dsn, load, flow)
-        assert measured(port, 'winnow_sink_waiting{sink="postgres"}') == 0.0
-
-        with standing_still(services, "kafka"):
+        with frozen(services.kafka.pid):
             time.sleep(PAUSE)
         _goes_on(dsn, load, flow)
 
@@ -166,9 +96,9 @@ def test_servers_that_stand_still_and_connections_that_break_lose_and_double_not
     assert (counts["consumed"], counts["rule"]) == (load.sent, load.sent)
     with connect(dsn) as database:
         stored = {row[0] for row in database.execute("SELECT id FROM alerts").fetchall()}
-    published = Counter(orjson.loads(m)["id"] for m in read(settings(bootstrap, topic), oldest=True, to_end=True))
-    assert set(published) == stored
-    assert max(published.values()) == 1
+    sent = published(bootstrap, f"{topic}.alerts")
+    assert set(sent) == stored
+    assert max(sent.values()) == 1
 
 
 def _goes_on(dsn: str, load: Load, flow: object) -> None:

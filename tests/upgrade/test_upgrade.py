@@ -21,7 +21,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from flows.recovery import IDENTITY, SNAPSHOTS, Identity
-from operators.topics import identify
+from operators.kafka.topics import identify
 from state.embedded import EmbeddedPostgres
 from state.postgres import connect
 from state.revisions import migrate

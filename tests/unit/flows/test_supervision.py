@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,8 +13,9 @@ from flows import beats
 from flows.recovery import Identity, difference, grown
 from flows.settings import SupervisorSettings
 from flows.supervisor import Judge
+from flows.workers import Standstill, Worker
 from operators.kafka.topics import TopicIdentity
-from operators.liveness import Liveness
+from operators.liveness import PATIENCE, Beat, Liveness
 
 
 def judge(**settings: float) -> Judge:
@@ -103,3 +107,81 @@ def test_health_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     live.wait("postgres")
     well, body = beats.report(settings)
     assert (well, body["status"], body["waiting"]) == (True, "waiting", ["postgres"])
+    # The sink of another worker holds this one back.
+    live.resume("postgres")
+    live.resumed, live.held = float("-inf"), time.monotonic()
+    well, body = beats.report(settings)
+    assert (well, body["status"], body["waiting"]) == (True, "waiting", [])
+    live.held -= beats.HELD
+    part.polled = live.held - 31
+    assert beats.report(settings)[1]["status"] == "ok"
+    live.held -= 31
+    assert beats.report(settings)[1]["status"] == "stalled"
+
+
+def test_a_write_without_an_answer_counts_as_waiting_and_none_is_blamed_for_what_it_held_back() -> None:
+    live = Liveness()
+    part = live.partition("t-0")
+    live.write("postgres")
+    began = live.writing["postgres"]
+    assert live.beat(began + 0.9 * PATIENCE).waiting == []
+    assert live.beat(began + 90).waiting == ["postgres"]
+    assert live.waited("postgres", began + 90) == 90
+    # The server thaws: until now no source could get on.
+    part.polled = part.moved = began = live.writing["postgres"] = time.monotonic() - 90
+    assert live.beat(time.monotonic()).standstill() >= 90
+    live.written("postgres")
+    beat = live.beat(time.monotonic())
+    assert beat.waiting == []
+    assert beat.standstill() < 60
+    # A write that was answered at once excuses nobody.
+    live.resumed = float("-inf")
+    live.write("postgres")
+    live.written("postgres")
+    assert live.beat(time.monotonic()).standstill() >= 90
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """Return a process that workers can stand for."""
+    with subprocess.Popen(["sleep", "60"]) as found:
+        yield found
+        found.kill()
+
+
+class TestStandstill:
+    """Who is blamed, and when."""
+
+    @pytest.fixture
+    def workers(self, process: subprocess.Popen[bytes]) -> list[Worker]:
+        return [Worker(index, process, -1, now=0.0) for index in range(2)]
+
+    def say(self, workers: list[Worker], now: float, ages: tuple[float, float], waiting: list[str]) -> None:
+        for worker, age in zip(workers, ages, strict=True):
+            worker.heard, worker.beat = now, Beat(poll_age=age, move_age=age, begun=True, waiting=waiting)
+            waiting = []
+
+    def test_all_follow_a_sink_that_waited_before_any_is_blamed(self, workers: list[Worker]) -> None:
+        standstill = Standstill(60)
+        for now in range(1, 200):
+            self.say(workers, now, (now, now), ["postgres"])
+            assert standstill.blame(workers, now) is None
+        # The sink went on; the other worker has not yet said that it does too.
+        self.say(workers, 200, (0.1, 200), [])
+        assert standstill.blame(workers, 200) is None
+        self.say(workers, 258, (0.1, 258), [])
+        assert standstill.blame(workers, 258) is None
+        self.say(workers, 260, (0.1, 260), [])
+        assert standstill.blame(workers, 260) is workers[1]
+
+    def test_the_silent_one_is_blamed(self, workers: list[Worker]) -> None:
+        self.say(workers, 100, (70, 59), [])
+        workers[1].heard = 90
+        assert Standstill(60).blame(workers, 100) is workers[1]
+
+    def test_what_a_silent_worker_said_last_does_not_excuse_it_for_ever(self, workers: list[Worker]) -> None:
+        standstill = Standstill(60)
+        self.say(workers, 10, (5, 5), ["postgres"])
+        assert standstill.blame(workers, 10) is None
+        assert standstill.blame(workers, 69) is None
+        assert standstill.blame(workers, 135) in workers
