@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.epochs [--hosts 1000 10000 100000] [--rate 2000] [--seconds 120]``. A row a number of hosts,
 after a minute to begin: messages a second read, messages not yet read at the end, the longest time for which the source
-was not asked (median over epochs, and worst), the time from the source's snapshot to the store's being complete (the
-same), what the store holds, resident memory, and the machine's load: figures in seconds depend on who shares it.
+was not asked (median over epochs, and worst), the longest for which the flow's thread meanwhile had the processor (the
+same: what is left of a stall on a machine that nobody shares, but for Postgres), the time from the source's snapshot to
+the store's being complete (the same), what the store holds, resident memory, and the machine's load.
 """
 
 from __future__ import annotations
@@ -44,20 +45,20 @@ def inside() -> None:
     from operators.kafka import KafkaPartition
 
     snapshots: list[tuple[float, int]] = []
-    gaps: list[tuple[float, float]] = []
+    gaps: list[tuple[float, float, float]] = []
     read, take = KafkaPartition.next_batch, KafkaPartition.snapshot
-    left = time.time()
+    left, cpu = time.time(), time.thread_time()
     sent = 0
 
     def next_batch(self: KafkaPartition) -> list[object]:
-        nonlocal left, sent
+        nonlocal left, cpu, sent
         entered = time.time()
         if entered - left > 0.005:
-            gaps.append((entered, entered - left))
+            gaps.append((entered, entered - left, time.thread_time() - cpu))
         try:
             batches = list(read(self))
         finally:
-            left = time.time()
+            left, cpu = time.time(), time.thread_time()
         sent += sum(batch.consumed for batch in batches)
         return batches
 
@@ -150,9 +151,11 @@ def measure(hosts: int, rate: int, seconds: float) -> dict[str, object]:
     first, last = began + WARM, began + WARM + seconds
     counts = {at: count for at, count in told["snapshots"] if first <= at <= last}
     marks = list(counts)
-    stalls, closes = [], []
+    stalls, closes, busy = [], [], []
     for mark, following in pairwise(marks):
-        stalls.append(max((gap for at, gap in told["gaps"] if mark <= at < following), default=0.0))
+        within = [(gap, cpu) for at, gap, cpu in told["gaps"] if mark <= at < following]
+        stalls.append(max((gap for gap, _ in within), default=0.0))
+        busy.append(max((cpu for _, cpu in within), default=0.0))
         closes += [at - mark for at in complete if mark <= at < following][:1]
     return {
         "hosts": hosts,
@@ -162,6 +165,8 @@ def measure(hosts: int, rate: int, seconds: float) -> dict[str, object]:
         "epochs": len(stalls),
         "stall median": round(statistics.median(stalls or [0.0]), 3),
         "stall worst": round(max(stalls, default=0.0), 3),
+        "busy median": round(statistics.median(busy or [0.0]), 3),
+        "busy worst": round(max(busy, default=0.0), 3),
         "close median": round(statistics.median(closes or [0.0]), 3),
         "close worst": round(max(closes, default=0.0), 3),
         "store MB": round(size / 1e6, 1),
