@@ -46,16 +46,20 @@ class Conn(msgspec.Struct):
 
 def zeek(count: int, hosts: int = 200) -> Iterator[bytes]:
     """Yield Zeek conn lines of some 300 bytes, of ``hosts`` hosts, 1,000 a second of event time."""
+    for i in range(count):
+        yield zeek_line(i, i * 7919 % hosts, START / 1e6 + i / 1000)
+
+
+def zeek_line(number: int, host: int, seconds: float) -> bytes:
+    """Return one Zeek conn line, of one of up to 16 million hosts."""
     line = (
-        '{"_path":"conn","ts":%.6f,"uid":"C%017d","id.orig_h":"10.0.%d.%d","id.orig_p":%d,"id.resp_h":"192.0.2.%d",'
+        '{"_path":"conn","ts":%.6f,"uid":"C%017d","id.orig_h":"10.%d.%d.%d","id.orig_p":%d,"id.resp_h":"192.0.2.%d",'
         '"id.resp_p":443,"proto":"tcp","service":"ssl","duration":0.25,"orig_bytes":%d,"resp_bytes":%d,'
         '"conn_state":"SF","missed_bytes":0,"history":"ShADadFf","orig_pkts":9,"resp_pkts":8}'
     )
-    for i in range(count):
-        host = i * 7919 % hosts
-        yield (
-            line % (START / 1e6 + i / 1000, i, host // 250, host % 250, 1024 + i % 60000, i % 250, i % 1500, i % 9000)
-        ).encode()
+    place = host // 62_500, host // 250 % 250, host % 250
+    i = number
+    return (line % (seconds, i, *place, 1024 + i % 60000, i % 250, i % 1500, i % 9000)).encode()
 
 
 def mixed(count: int) -> Iterator[bytes]:
@@ -151,6 +155,12 @@ def _profile(pid: int, path: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["py-spy", "record", "-p", str(pid), "-f", "raw", "-d", "600", "-o", path])
 
 
+def create(services: EmbeddedServices, topic: str) -> None:
+    """Create a topic of one partition."""
+    admin = AdminClient({"bootstrap.servers": services.kafka.bootstrap_servers})
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -161,8 +171,7 @@ def main() -> None:
     args = parser.parse_args()
     with EmbeddedServices(valkey=False) as services:
         bootstrap = services.kafka.bootstrap_servers
-        admin = AdminClient({"bootstrap.servers": bootstrap})
-        admin.create_topics([NewTopic(args.traffic, 1, 1)])[args.traffic].result(10)
+        create(services, args.traffic)
         producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50})
         size = 0
         for value in (zeek if args.traffic == "zeek" else mixed)(args.messages):

@@ -55,6 +55,7 @@ def report(settings: SupervisorSettings) -> tuple[bool, dict[str, Any]]:
         "watermark_delay_seconds": beat.watermark_delay,
         "partitions": beat.partitions,
         "messages_read": beat.read,
+        "partitions_paused": beat.paused,
         "waiting": beat.waiting,
     }
 

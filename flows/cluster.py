@@ -30,6 +30,8 @@ class Place(msgspec.Struct):
     #: Process id of the supervisor, without which a worker does not go on, and descriptor of the pipe to it; 0: none.
     supervisor: int = 0
     beats: int = 0
+    #: Descriptor of the memory in which workers tell each other where partitions are in event time; 0: none.
+    board: int = 0
 
 
 def run_workers(module: Sequence[str], workers: int, settings: Settings) -> None:
@@ -66,9 +68,10 @@ def worker_environment(
     partitions: Sequence[str] = (),
     supervisor: int = 0,
     beats: int = 0,
+    board: int = 0,
 ) -> dict[str, str]:
     """Return the environment of a worker: ours, but for the settings, which it is to take from us and nowhere else."""
-    told = Place(index, addresses, reveal(settings), list(partitions), supervisor, beats)
+    told = Place(index, addresses, reveal(settings), list(partitions), supervisor, beats, board)
     place = msgspec.json.encode(told).decode()
     ours = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
     return {**ours, PLACE: place}

@@ -23,6 +23,7 @@ from flows.usage import UsageError
 from operators.control import ControlSource
 from operators.kafka import KafkaSource, ensure_topics, list_partitions, stopping
 from operators.kafka.topics import PartitionWatch
+from operators.pace import open_board
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
 from state.postgres import DatabaseError
@@ -75,7 +76,8 @@ def work(settings: Settings, place: Place) -> None:
     partitions = place.partitions or list_partitions(settings.kafka)
     if index == 0:
         PartitionWatch(settings.kafka, partitions, settings.supervisor.look_seconds).start()
-    source = KafkaSource(settings.kafka, settings.formats, settings.time, partitions)
+    clocks = open_board(place.board, len(partitions)) if place.board else None
+    source = KafkaSource(settings.kafka, settings.formats, settings.time, partitions, clocks)
     sinks = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
     flow = build(
         source, sinks, load_rules(settings), load_metrics(settings), settings, ControlSource.open(settings.kafka)

@@ -28,6 +28,7 @@ from flows.settings import Settings, SupervisorSettings
 from flows.usage import UsageError
 from flows.workers import Standstill, Worker
 from operators.kafka import list_partitions
+from operators.pace import make_board
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ class Supervisor:
                     "last_poll_age_seconds": worker.beat.poll_age,
                     "watermark_delay_seconds": worker.beat.watermark_delay,
                     "messages_read": worker.beat.read,
+                    "partitions_paused": worker.beat.paused,
                     "waiting": worker.beat.waiting,
                 }
                 for worker in workers
@@ -202,10 +204,11 @@ class Supervisor:
         addresses = free_addresses(self._count) if self._count > 1 else []
         workers: list[Worker] = []
         self._workers = workers
+        board = make_board(len(self._partitions))
         for index in range(self._count):
             ours, theirs = os.pipe()
-            held = (theirs,) if self._lock is None else (theirs, self._lock)
-            env = worker_environment(index, addresses, self._settings, self._partitions, os.getpid(), theirs)
+            held = (theirs, board) if self._lock is None else (theirs, board, self._lock)
+            env = worker_environment(index, addresses, self._settings, self._partitions, os.getpid(), theirs, board)
             # A group of their own: Ctrl-C reaches them through us, once, and not twice.
             process = subprocess.Popen(
                 [sys.executable, "-m", "flows.live"],
@@ -219,6 +222,7 @@ class Supervisor:
             assert process.stdin is not None
             os.set_blocking(process.stdin.fileno(), False)
             workers.append(Worker(index, process, ours, time.monotonic()))
+        os.close(board)
         self._running.set(len(workers))
         return None
 

@@ -88,6 +88,16 @@ class Aligner:
         """Return the time that all partitions have passed, µs."""
         return min(self._watermarks.values(), default=END_OF_TIME)
 
+    @property
+    def open_windows(self) -> int:
+        """Return how many windows of hosts are open."""
+        return sum(map(len, self._windows.values()))
+
+    @property
+    def waiting(self) -> int:
+        """Return how many candidates wait."""
+        return len(self._candidates)
+
     def add(self, item: ShardItem) -> None:
         """Take in what a batch has for this shard."""
         self._watermarks[item.origin] = max(self._watermarks.get(item.origin, UNKNOWN), item.watermark)
@@ -290,6 +300,9 @@ class AlignLogic(StatefulBatchLogic[ShardItem | Change, HostItem, bytes]):
             else:
                 aligner.add(item)
         released = aligner.release()
+        if self._shard >= 0:
+            metrics.OPEN_WINDOWS.labels(shard=self._shard).set(aligner.open_windows)
+            metrics.WAITING_CANDIDATES.labels(shard=self._shard).set(aligner.waiting)
         if aligner.overflowed:
             metrics.OVERFLOW.labels(what="hosts").inc(aligner.overflowed)
             aligner.overflowed = 0

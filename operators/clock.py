@@ -33,7 +33,13 @@ class TimeSettings(BaseModel):
     idle_seconds: float = Field(
         default=2.0,
         gt=0,
-        description="A live partition read to its end follows the wall clock after this.",
+        description="A live partition read to its end follows the wall clock after this long without a younger event.",
+    )
+    ahead_seconds: float = Field(
+        default=300.0,
+        ge=1,
+        description="How far a live partition may be ahead of the one furthest behind before it waits, besides "
+        "future_seconds.",
     )
     flow_seconds: float = Field(
         default=3600.0,

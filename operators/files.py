@@ -16,6 +16,7 @@ from operators.batch import END_OF_TIME, Batch
 from operators.clock import LOOKAHEAD, EventClock, TimeSettings
 from operators.formats import Decoder
 from operators.formats.settings import FormatSettings
+from operators.pace import Pace
 from state.events import Event, Rejected
 from state.ledger import SPAN
 
@@ -72,21 +73,6 @@ def name_files(paths: Sequence[Path]) -> dict[str, Path]:
             raise ValueError(f"{path} is given twice")
         named[name] = path
     return named
-
-
-class Pace:
-    """Where the files of one process stand, so that the one furthest behind is read first."""
-
-    def __init__(self) -> None:
-        self._clocks: dict[str, int] = {}
-
-    def report(self, name: str, watermark: int) -> None:
-        """Say how far a file has come, µs."""
-        self._clocks[name] = watermark
-
-    def may_read(self, name: str) -> bool:
-        """Say whether a file is no further ahead than it may be."""
-        return self._clocks[name] <= min(self._clocks.values()) + AHEAD
 
 
 class FilePartition(StatefulSourcePartition[Batch, None]):
@@ -217,7 +203,8 @@ class FileSource(FixedPartitionedSource[Batch, None]):
         self._time = time
         self._format = format
         self._progress = progress
-        self._pace = Pace()
+        # Each process paces its own files: recordings of different years are read side by side.
+        self._pace = Pace(list(files), AHEAD)
 
     @property
     def origins(self) -> list[str]:

@@ -20,7 +20,7 @@ class PartitionLiveness(msgspec.Struct):
 
     #: When it was last asked for messages.
     polled: float
-    #: When it last read something, or had nothing to read, or could not because the broker was away.
+    #: When it last read something, or had nothing to read, or could not because the broker was away or others behind.
     moved: float
     #: Its watermark, µs; 0 as long as there is none.
     watermark: int = 0
@@ -28,6 +28,8 @@ class PartitionLiveness(msgspec.Struct):
     read: int = 0
     #: Snapshots taken of it.
     snapshots: int = 0
+    #: Whether it does not read on because others are far behind it.
+    paused: bool = False
 
 
 class Liveness(msgspec.Struct):
@@ -90,6 +92,7 @@ class Liveness(msgspec.Struct):
             partitions=len(parts),
             read=sum(part.read for part in parts),
             snapshots=min((part.snapshots for part in parts), default=0),
+            paused=sum(part.paused for part in parts),
             waiting=sorted({*self.waiting.copy(), *unanswered}),
         )
 
@@ -109,6 +112,8 @@ class Beat(msgspec.Struct):
     read: int = 0
     #: Snapshots that every partition of this process has taken.
     snapshots: int = 0
+    #: Partitions that do not read on because others are far behind them.
+    paused: int = 0
     #: Sinks that wait for their server: it is away, or does not answer.
     waiting: list[str] = []
 

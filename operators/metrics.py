@@ -27,6 +27,17 @@ SINK_WAITING = Gauge(
 )
 CONSUMER_LAG = Gauge("winnow_consumer_lag_messages", "Messages not yet read.", ["topic", "partition"])
 WATERMARK_DELAY = Gauge("winnow_watermark_delay_seconds", "Wall clock less watermark.", ["topic", "partition"])
+PARTITION_PAUSED = Gauge(
+    "winnow_partition_paused",
+    "1 while a partition is not read on because others are far behind it in event time.",
+    ["topic", "partition"],
+)
+OPEN_WINDOWS = Gauge(
+    "winnow_open_windows", "Host windows that wait until all partitions have passed them, by shard.", ["shard"]
+)
+WAITING_CANDIDATES = Gauge(
+    "winnow_waiting_candidates", "Events that wait for their turn to be decided, by shard.", ["shard"]
+)
 BATCH_SECONDS = Histogram(
     "winnow_batch_seconds",
     "Time one batch takes from being read to being collected.",

@@ -22,12 +22,14 @@ from confluent_kafka import (
 )
 
 from operators import metrics
-from operators.batch import Batch
+from operators.batch import END_OF_TIME, Batch
 from operators.clock import EventClock, TimeSettings
 from operators.formats import Decoder
+from operators.kafka.hold import Hold
 from operators.kafka.lost import LostOffsets
 from operators.kafka.settings import KafkaSettings, TopicSettings
 from operators.liveness import liveness
+from operators.pace import Pace
 from operators.wall import WallClock
 from state.ledger import SPAN
 
@@ -77,6 +79,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         resume: bytes | None,
         wall: Callable[[], float] | None = None,
         consumer: Callable[[dict[str, Any]], Any] = Consumer,
+        pace: Pace | None = None,
     ) -> None:
         topic, _, number = name.rpartition("-")
         self._name = name
@@ -94,12 +97,16 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
                 raise ValueError(f"{name}: position of version {saved.version} cannot be read")
             self._next, self._clock.watermark, self._clock.start = saved.offset, saved.watermark, saved.start
             decoder.restore(saved.decoder)
+        self._pace = pace or Pace([name], END_OF_TIME)
+        self._pace.report(name, self._clock.watermark)
         #: The wall clock, seconds, for idleness and for what is too far ahead.
         self._wall = wall or WallClock()
         self._pending: list[Any] = []
         self._pending_since = 0.0
         self._at_end = False
         self._last_message = time.monotonic()
+        #: When an event last advanced the clock, or could have again.
+        self._last_advance = self._last_message
         self._answers = -1
         #: Wall clock, seconds, of the last sign that the broker answers; and when that was.
         self._alive = 0.0
@@ -133,6 +140,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             )
         )
         self._lost = LostOffsets(name, self._consumer, self._clock)
+        self._hold = Hold(topic, self._number, self._consumer, self._life)
         self._consumer.assign([TopicPartition(topic, self._number, self._next)])
 
     def next_batch(self) -> Iterable[Batch]:
@@ -145,6 +153,13 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         if self._lost.pending:
             self._life.moved = now
             return self._account_lost(now)
+        self._pace.report(self._name, self._clock.watermark, self._at_end)
+        if not self._pace.may_read(self._name):
+            self._life.watermark = max(0, self._clock.watermark)
+            self._hold.wait(now)
+            return []
+        if self._hold.end(self._pending[-1].offset() + 1 if self._pending else self._next):
+            self._at_end = False
         self._read(now)
         if now - self._looked >= LIFE_LOOK:
             self._looked = now
@@ -156,7 +171,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
                 messages, self._pending = self._pending, []
                 if full:
                     self._wait = 0.0
-                return self._emit(messages)
+                return [*self._emit(messages), *self._beat(now)]
             self._wait = 0.002
             return []
         return self._beat(now)
@@ -206,7 +221,10 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         decoded = self._decoder.decode_batch(raws, offsets, stamp * 1000 if stamp > 0 else int(wall * 1e6), keys)
         # The broker's own clock where it stamps messages; ours where producers do.
         now = messages[-1].timestamp()[1] * 1000 if kind == TIMESTAMP_LOG_APPEND_TIME else int(wall * 1e6)
+        before = self._clock.watermark
         placed = self._clock.place(decoded.events, now)
+        if self._clock.watermark > before:
+            self._last_advance = time.monotonic()
         expected = self._next
         self._next = offsets[-1] + 1
         self._life.read += len(messages)
@@ -241,8 +259,9 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         return batches
 
     def _beat(self, now: float) -> list[Batch]:
-        # Only a partition read to its end, of a broker that answers, follows the wall clock.
-        if self._at_end and now - self._last_message >= self._idle and self._alive:
+        # Only a partition read to its end, of a broker that answers, follows the wall clock. Messages that say nothing
+        # new of the time do not keep it from that, being no events, late, or too far ahead: all others would wait.
+        if self._at_end and now - self._last_advance >= self._idle and self._alive:
             self._clock.follow(int(self._alive * 1e6))
         if self._clock.watermark == self._sent_watermark or now - self._heartbeat < HEARTBEAT:
             return []
@@ -287,6 +306,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         now = time.monotonic()
         if now - self._heard > OUTAGE:
             self._last_message = max(self._last_message, now)
+            self._last_advance = max(self._last_advance, now)
         self._heard = now
         self._alive = self._wall()
 

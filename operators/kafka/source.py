@@ -10,16 +10,34 @@ from operators.formats import Decoder
 from operators.formats.settings import FormatSettings
 from operators.kafka.partition import KafkaPartition
 from operators.kafka.settings import KafkaSettings, TopicSettings
+from operators.pace import Pace
 
 
 class KafkaSource(FixedPartitionedSource[Batch, bytes]):
-    """Every partition of the telemetry topics. Exactly once into state: positions are part of the recovery snapshot."""
+    """Every partition of the telemetry topics. Exactly once into state: positions are part of the recovery snapshot.
 
-    def __init__(self, settings: KafkaSettings, formats: FormatSettings, clock: TimeSettings, parts: list[str]) -> None:
+    Args:
+        settings: which Kafka, and which topics.
+        formats: how messages are decoded.
+        clock: how event time is kept.
+        parts: names of all partitions.
+        clocks: where all partitions are in event time, if workers share it; see ``operators.pace``.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        formats: FormatSettings,
+        clock: TimeSettings,
+        parts: list[str],
+        clocks: memoryview | None = None,
+    ) -> None:
         self._settings = settings
         self._formats = formats
         self._clock = clock
         self._parts = parts
+        # A clock that is fast by less than future_seconds is believed; it must not make its partition wait.
+        self._pace = Pace(parts, int((clock.ahead_seconds + clock.future_seconds) * 1e6), clocks)
 
     @property
     def origins(self) -> list[str]:
@@ -35,4 +53,4 @@ class KafkaSource(FixedPartitionedSource[Batch, bytes]):
         topic = for_part.rpartition("-")[0]
         how = self._settings.topics.get(topic, TopicSettings())
         decoder = Decoder(for_part, self._formats, how.format, default_host=how.default_host or topic)
-        return KafkaPartition(self._settings, self._clock, decoder, for_part, resume_state)
+        return KafkaPartition(self._settings, self._clock, decoder, for_part, resume_state, pace=self._pace)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from operators.batch import Batch
@@ -12,13 +13,14 @@ from operators.clock import TimeSettings
 from operators.formats import Decoder
 from operators.formats.settings import FormatSettings
 from operators.kafka import KafkaPartition, KafkaSettings
+from operators.pace import Pace
 from tests.integration.live import create_topic, send
 
 
-def partition(bootstrap: str, topic: str, resume: bytes | None = None) -> KafkaPartition:
+def partition(bootstrap: str, topic: str, resume: bytes | None = None, pace: Pace | None = None) -> KafkaPartition:
     settings = KafkaSettings(bootstrap_servers=bootstrap, group=topic)
     decoder = Decoder(f"{topic}-0", FormatSettings(), "json")
-    return KafkaPartition(settings, TimeSettings(), decoder, f"{topic}-0", resume)
+    return KafkaPartition(settings, TimeSettings(), decoder, f"{topic}-0", resume, pace=pace)
 
 
 def message(number: int) -> bytes:
@@ -66,6 +68,46 @@ def test_what_is_committed_is_the_position_of_the_snapshot_before(kafka: str, to
     source = partition(kafka, topic_name, saved)
     (batch,) = [b for b in read(source, lambda batches: consumed(batches) == 1) if b.consumed]
     assert (batch.events[0].offset, batch.absent) == (150, 0)
+    source.close()
+
+
+@pytest.mark.parametrize("give_back", [0.0, 3600.0])
+def test_a_partition_that_waited_misses_nothing_and_reads_nothing_twice(
+    kafka: str, topic_name: str, monkeypatch: pytest.MonkeyPatch, give_back: float
+) -> None:
+    monkeypatch.setattr("operators.kafka.hold.GIVE_BACK", give_back)
+    create_topic(kafka, topic_name)
+    send(kafka, topic_name, [message(n) for n in range(0, 20_000, 2)])
+    name = f"{topic_name}-0"
+    pace = Pace([name, "other"], 600_000_000)
+    pace.report("other", 1_704_700_800_000_000)
+    source = partition(kafka, topic_name, pace=pace)
+    batches = read(source, lambda _: source._life.paused)
+    # It cannot go on, and what comes meanwhile is no end to it.
+    send(kafka, topic_name, [message(20_000)])
+    for _ in range(50):
+        assert list(source.next_batch()) == []
+        time.sleep(0.005)
+    saved, waited_at = source.snapshot(), consumed(batches)
+    assert 0 < waited_at < 10_000
+    behind, deadline = 0, time.monotonic() + 60
+    while consumed(batches) < 10_001:
+        assert time.monotonic() < deadline, (behind, consumed(batches))
+        if source._life.paused:
+            behind += 500
+            pace.report("other", (1_704_700_800 + behind) * 1_000_000)
+        batches += source.next_batch()
+        time.sleep(0.005)
+    assert behind > 10_000, "it waited again and again"
+    offsets = [event.offset for batch in batches for event in batch.events]
+    assert offsets == list(range(10_001))
+    assert not any(batch.absent or batch.late for batch in batches)
+    source.close()
+    # A crash while it waited.
+    source = partition(kafka, topic_name, saved)
+    again = read(source, lambda some: bool(consumed(some)))
+    first = next(batch for batch in again if batch.consumed)
+    assert first.events[0].offset == waited_at
     source.close()
 
 

@@ -22,6 +22,7 @@ from operators.collect import Collector
 from operators.formats import Decoder
 from operators.formats.settings import FormatSettings
 from operators.kafka import KafkaPartition, KafkaSettings, lost
+from operators.pace import Pace
 from operators.wall import PATIENCE, WallClock
 from state.alerts import Level
 from state.ledger import SPAN
@@ -76,12 +77,17 @@ class Log:
         self.place = places[0].offset
 
     def consume(self, count: int, timeout: float) -> list[Any]:
+        if self.place == -1:
+            return []
         if not self.low <= self.place <= self.high:
             return [Failure(KafkaError._AUTO_OFFSET_RESET)]
         end = min(self.place + count, self.high)
         found = [Message(offset, event(self.stamp)) for offset in range(self.place, end)]
         self.place = end
-        return found or [Failure(KafkaError._PARTITION_EOF)]
+        return found + ([Failure(KafkaError._PARTITION_EOF)] if end == self.high else [])
+
+    def unassign(self) -> None:
+        self.place = -1
 
     def get_watermark_offsets(self, place: TopicPartition, **how: Any) -> tuple[int, int]:
         if self.away and "cached" not in how:
@@ -94,10 +100,12 @@ def event(seconds: float, host: str = "web-1") -> bytes:
     return b'{"timestamp":%.6f,"host":"%s","event_type":"login"}' % (seconds, host.encode())
 
 
-def partition(log: Any, resume: bytes | None = None, wall: Any = lambda: NOON) -> KafkaPartition:
+def partition(
+    log: Any, resume: bytes | None = None, wall: Any = lambda: NOON, pace: Pace | None = None
+) -> KafkaPartition:
     decoder = Decoder("t-0", FormatSettings(), "json")
     settings = KafkaSettings(bootstrap_servers="nowhere:1")
-    return KafkaPartition(settings, TimeSettings(), decoder, "t-0", resume, wall, log)
+    return KafkaPartition(settings, TimeSettings(), decoder, "t-0", resume, wall, log, pace)
 
 
 def read(source: KafkaPartition, calls: int) -> list[Batch]:
@@ -233,3 +241,55 @@ def test_after_an_outage_the_partition_is_idle_only_once_senders_had_time(monkey
     returned = [watermark(True) for _ in range(8)]
     assert returned[:4] == [before] * 4
     assert returned[-1] == now[0] - 5
+
+
+def test_a_partition_far_ahead_waits_gives_up_what_it_fetched_and_misses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    together = Pace(["t-0", "t-1"], 60_000_000)
+    together.report("t-1", int(NOON * 1e6))
+    log = Log(0, 10)
+    source = partition(log, pace=together)
+    source._next = log.place = 0
+
+    def consumed(calls: int) -> int:
+        count = 0
+        for _ in range(calls):
+            now[0] += 1.0
+            count += sum(batch.consumed for batch in source.next_batch())
+        return count
+
+    assert consumed(3) == 10
+    log.stamp, log.high = NOON + 300, 20
+    assert consumed(3) == 10
+    log.high = 30
+    assert consumed(20) == 0
+    assert (source._life.paused, source._life.moved, log.place) == (True, now[0], -1)
+    watermark = source._clock.watermark
+    assert watermark == int((NOON + 295) * 1e6), "it is not idle: it was not looked whether there is more"
+    together.report("t-1", int((NOON + 280) * 1e6))
+    assert consumed(3) == 10
+    assert not source._life.paused
+
+
+@pytest.mark.parametrize("sent", ["no event", "an event too far ahead", "an event of yesterday"])
+def test_messages_that_say_nothing_of_the_time_hold_nobody_back(monkeypatch: pytest.MonkeyPatch, sent: str) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    log = Log(0, 1)
+    source = partition(log, wall=lambda: NOON + now[0])
+    source._next = log.place = 0
+    log.stamp = NOON + now[0]
+    if sent == "no event":
+        monkeypatch.setattr(f"{__name__}.event", lambda seconds: b"no event at all")
+    answers = iter(range(1, 1000))
+    for _ in range(40):
+        now[0] += 0.5
+        # One more each time: the partition is never silent.
+        log.high += 1
+        log.stamp = NOON + {"an event too far ahead": 90_000, "an event of yesterday": -86_400}.get(sent, 0)
+        source._on_statistics(b'{"brokers":{"a":{"rx":%d}}}'.decode() % next(answers))
+        source.next_batch()
+    assert source._clock.watermark / 1e6 > NOON + now[0] - 10
