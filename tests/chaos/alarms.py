@@ -13,6 +13,7 @@ What each is to raise follows from the settings that come with them, not from ch
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,7 +108,8 @@ def gone(load: Load, topic: str) -> dict[str, list[tuple[int, int]]]:
 def retention(gone_by_partition: dict[str, list[tuple[int, int]]], path: Path) -> dict[str, str]:
     """Write down what is gone; return the variables of an environment in which it is."""
     path.write_text(json.dumps(gone_by_partition))
-    return {"CHAOS_RETENTION": str(path), "PYTHONPATH": str(Path(__file__).parent / "retention")}
+    paths = [str(Path(__file__).parent / "retention"), os.environ.get("PYTHONPATH", "")]
+    return {"CHAOS_RETENTION": str(path), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def _key(partition: int, partitions: int) -> str:

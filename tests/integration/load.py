@@ -60,7 +60,7 @@ class Load:
         ``more`` is given the first and the last time of the traffic, µs.
         """
         traffic = Traffic(seed, START, TrafficSettings(hosts=40, rate=rate, attacks_per_hour=attacks_per_hour))
-        sent = []
+        sent: list[Sent] = []
         for message in traffic.messages(START + 24 * 3_600_000_000):
             if len(sent) == messages:
                 break
