@@ -2,7 +2,7 @@
 
 What each is to raise follows from the settings that come with them, not from chance:
 
-- *quiet* hosts send one large transfer in twenty minutes, below the limit: ``anomaly``;
+- *quiet* hosts send one large transfer in ten minutes, below the limit: ``anomaly``;
 - *loud* hosts pass the limit of bytes sent every minute: ``threshold``;
 - *crowded* hosts ask for a suspicious name every minute, having done so in as many earlier minutes as alerts are
   remembered of a host, and each time another one follows that is older than all of those: ``rule``, ``_overflow``;
@@ -25,14 +25,14 @@ from tests.integration.load import Load, Sent, partition_of
 
 MINUTE = 60_000_000
 QUIET, LOUD, CROWDED = (
-    [f"10.30.{block}.{number}" for number in range(1, count + 1)] for block, count in ((0, 120), (1, 6), (2, 6))
+    [f"10.30.{block}.{number}" for number in range(1, count + 1)] for block, count in ((0, 60), (1, 6), (2, 6))
 )
 #: Wanderers in a minute.
-WANDERERS = 16
+WANDERERS = 12
 #: Alerts that are remembered of a host; the crowded ones are brought to it, no other may be.
 MAX_OPEN = 200
-#: Hosts that are kept apart; a shard has places for twelve.
-PLACES = 32 * 12
+#: Hosts that are kept apart; a shard has places for nine.
+PLACES = 32 * 9
 #: Messages of a partition that are gone in a minute.
 GONE = 2
 _GONE_UID = b'"uid":"Cgone"'
@@ -42,8 +42,6 @@ SETTINGS = {
     "WINNOW_LIMITS__HOSTS": str(PLACES),
     "WINNOW_HOST__GRACE": "10",
     "WINNOW_HOST__MUTE_WINDOWS": "5",
-    # A quiet host's minutes without events are what its peaks are measured by.
-    "WINNOW_TIME__SILENT_WINDOWS": "30",
 }
 
 
@@ -66,7 +64,7 @@ class Alarms:
         for minute in range((last - first) // MINUTE):
             start = first + minute * MINUTE
             for number, host in enumerate(QUIET):
-                if minute > 11 and (minute + number) % 20 == 0:
+                if minute > 11 and (minute + number) % 10 == 0:
                     yield _conn(start + chance.randrange(MINUTE), host, chance.randint(60_000_000, 150_000_000))
             for host in LOUD:
                 yield _conn(start + chance.randrange(MINUTE), host, chance.randint(200_000_000, 900_000_000))

@@ -121,13 +121,13 @@ class Run:
             time.sleep(pause)
 
     def until_ready(self, restarts: int = 0) -> None:
-        """Wait until all workers read, after at least so many restarts."""
+        """Wait until all workers read, after so many restarts at least; longer than a start is given."""
 
         def ready() -> bool:
             code, body = self.health()
             return code == 200 and body["status"] == "ok" and body["restarts"] >= restarts
 
-        self.until(ready)
+        self.until(ready, patience=300.0)
 
     def stop(self) -> float:
         """Tell it to end; return how long that took, seconds."""
