@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
 
 from confluent_kafka import Producer
 
@@ -22,6 +24,19 @@ _END = (
 )
 
 
+class Sent(NamedTuple):
+    """A message, when it is sent (event time, µs), and the host that it is keyed by."""
+
+    time: int
+    host: str
+    value: bytes
+
+
+def partition_of(host: str, partitions: int) -> int:
+    """Return the partition that a host's messages go to."""
+    return zlib.crc32(host.encode()) % partitions
+
+
 @dataclass
 class Load:
     """Messages with key and partition, in the order in which they are sent."""
@@ -31,15 +46,28 @@ class Load:
     partitions: int
 
     @classmethod
-    def make(cls, seed: int, messages: int, partitions: int, attacks_per_hour: float = 250.0) -> Load:
-        """Return the first ``messages`` of seeded traffic of 40 hosts."""
-        traffic = Traffic(seed, START, TrafficSettings(hosts=40, rate=10, attacks_per_hour=attacks_per_hour))
-        found = []
+    def make(
+        cls,
+        seed: int,
+        messages: int,
+        partitions: int,
+        attacks_per_hour: float = 250.0,
+        rate: float = 10.0,
+        more: Callable[[int, int], Iterable[Sent]] = lambda first, last: (),
+    ) -> Load:
+        """Return the first ``messages`` of seeded traffic of 40 hosts, and among them what ``more`` has to send.
+
+        ``more`` is given the first and the last time of the traffic, µs.
+        """
+        traffic = Traffic(seed, START, TrafficSettings(hosts=40, rate=rate, attacks_per_hour=attacks_per_hour))
+        sent: list[Sent] = []
         for message in traffic.messages(START + 24 * 3_600_000_000):
-            if len(found) == messages:
+            if len(sent) == messages:
                 break
-            found.append((zlib.crc32(message.host.encode()) % partitions, message.host, message.value))
-            last = message.time
+            sent.append(Sent(message.time, message.host, message.value))
+        last = sent[-1].time
+        sent = sorted([*sent, *more(START, last)], key=attrgetter("time"))
+        found = [(partition_of(message.host, partitions), message.host, message.value) for message in sent]
         end = last // 1_000_000 + _AFTER
         found += [(number, "end", _END % (end, number, number + 1)) for number in range(partitions)]
         return cls(found, dict(traffic.fleet.aliases), partitions)

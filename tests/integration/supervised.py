@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +33,7 @@ TABLES = {
     "evidence": "event_id, alert_id, entity, time, raw",
     "hosts": "host, events, first_seen, last_seen",
     "host_windows": 'host, seconds, start, metrics, "values", scores',
-    "ledger": "topic, partition, bucket, consumed, rejected, skipped, absent, rule, bert, llm, late, future, "
+    "ledger": "topic, partition, bucket, consumed, rejected, skipped, absent, lost, rule, bert, llm, late, future, "
     "sources::text, versions::text",
 }
 
@@ -101,6 +103,15 @@ class Run:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             return str(answer.read().decode())
 
+    def restarts(self) -> Counter[str]:
+        """Return how often the cluster was restarted, by reason."""
+        found: Counter[str] = Counter()
+        for reason, number in re.findall(
+            r'^winnow_restarts_total\{reason="(\w+)"\} (\S+)$', self.metrics(), re.MULTILINE
+        ):
+            found[reason] += int(float(number))
+        return found
+
     def workers(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children()
 
@@ -112,13 +123,13 @@ class Run:
             time.sleep(pause)
 
     def until_ready(self, restarts: int = 0) -> None:
-        """Wait until all workers read, after at least so many restarts."""
+        """Wait until all workers read, after so many restarts at least; longer than a start is given."""
 
         def ready() -> bool:
             code, body = self.health()
             return code == 200 and body["status"] == "ok" and body["restarts"] >= restarts
 
-        self.until(ready)
+        self.until(ready, patience=300.0)
 
     def stop(self) -> float:
         """Tell it to end; return how long that took, seconds."""

@@ -1,0 +1,142 @@
+"""Messages that raise alerts of every kind there is, minute by minute, to be mixed into a load of traffic.
+
+What each is to raise follows from the settings that come with them, not from chance:
+
+- *quiet* hosts send one large transfer in ten minutes, below the limit: ``anomaly``;
+- *loud* hosts pass the limit of bytes sent every minute: ``threshold``;
+- *crowded* hosts ask for a suspicious name every minute, having done so in as many earlier minutes as alerts are
+  remembered of a host, and each time another one follows that is older than all of those: ``rule``, ``_overflow``;
+- *wanderers* come from a new address each, more than there are places for: ``hosts:overflow``;
+- a few messages in each partition and minute are gone before they are read: ``loss``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.integration.load import Load, Sent, partition_of
+
+MINUTE = 60_000_000
+QUIET, LOUD, CROWDED = (
+    [f"10.30.{block}.{number}" for number in range(1, count + 1)] for block, count in ((0, 60), (1, 6), (2, 6))
+)
+#: Wanderers in a minute.
+WANDERERS = 12
+#: Alerts that are remembered of a host; the crowded ones are brought to it, no other may be.
+MAX_OPEN = 200
+#: Hosts that are kept apart; a shard has places for nine.
+PLACES = 32 * 9
+#: Messages of a partition that are gone in a minute.
+GONE = 2
+_GONE_UID = b'"uid":"Cgone"'
+
+SETTINGS = {
+    "WINNOW_ALERTS__MAX_OPEN": str(MAX_OPEN),
+    "WINNOW_LIMITS__HOSTS": str(PLACES),
+    "WINNOW_HOST__GRACE": "10",
+    "WINNOW_HOST__MUTE_WINDOWS": "5",
+}
+
+
+@dataclass(frozen=True)
+class Alarms:
+    """The messages of a number of partitions, decided by a seed."""
+
+    seed: int
+    partitions: int
+
+    def __call__(self, first: int, last: int) -> Iterator[Sent]:
+        """Yield what is sent from ``first`` to ``last`` (µs), in no order."""
+        chance = Random(f"{self.seed}:alarms")
+        for host in QUIET:
+            yield _conn(first, host, 1)
+        for host in CROWDED:
+            for minute in range(1, MAX_OPEN + 1):
+                yield _query(first + MINUTE, host, first - minute * MINUTE)
+        anyone = [_key(number, self.partitions) for number in range(self.partitions)]
+        for minute in range((last - first) // MINUTE):
+            start = first + minute * MINUTE
+            for number, host in enumerate(QUIET):
+                if minute > 11 and (minute + number) % 10 == 0:
+                    yield _conn(start + chance.randrange(MINUTE), host, chance.randint(60_000_000, 150_000_000))
+            for host in LOUD:
+                yield _conn(start + chance.randrange(MINUTE), host, chance.randint(200_000_000, 900_000_000))
+            for host in CROWDED:
+                now = start + chance.randrange(MINUTE)
+                yield _query(now, host, now)
+                if minute > 1:
+                    yield _query(now, host, first - (MAX_OPEN + chance.randint(2, 60)) * MINUTE)
+            for number in range(WANDERERS):
+                now = start + chance.randrange(MINUTE)
+                host = f"10.{chance.randint(64, 127)}.{chance.randint(0, 255)}.{chance.randint(1, 254)}"
+                yield (_conn(now, host, 100), _query(now, host, now), _injection(now, host))[number % 3]
+            for key in anyone:
+                now = start + chance.randrange(MINUTE)
+                yield from (_conn(now, key, 1, uid=_GONE_UID) for _ in range(GONE))
+
+
+def kinds(alerts: list[Any]) -> Counter[str]:
+    """Count rows of the table of alerts by kind; the two that stand for what had no place are kinds of their own."""
+    return Counter(rule if rule in ("hosts:overflow", "_overflow") else kind for _, kind, rule, *_ in alerts)
+
+
+def gone(load: Load, topic: str) -> dict[str, list[tuple[int, int]]]:
+    """Return of each partition which offsets are to be gone: the first, and past the last."""
+    found: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    offsets: Counter[int] = Counter()
+    for partition, _, value in load.messages:
+        offset = offsets[partition]
+        offsets[partition] += 1
+        if _GONE_UID in value:
+            ranges = found[f"{topic}-{partition}"]
+            if ranges and ranges[-1][1] == offset:
+                ranges[-1] = (ranges[-1][0], offset + 1)
+            else:
+                ranges.append((offset, offset + 1))
+    return dict(found)
+
+
+def retention(gone_by_partition: dict[str, list[tuple[int, int]]], path: Path) -> dict[str, str]:
+    """Write down what is gone; return the variables of an environment in which it is."""
+    path.write_text(json.dumps(gone_by_partition))
+    paths = [str(Path(__file__).parent / "retention"), os.environ.get("PYTHONPATH", "")]
+    return {"CHAOS_RETENTION": str(path), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def _key(partition: int, partitions: int) -> str:
+    hosts = (f"10.30.3.{number}" for number in range(1, 255))
+    return next(host for host in hosts if partition_of(host, partitions) == partition)
+
+
+def _conn(now: int, host: str, sent: int, uid: bytes = b'"uid":"Cbytes"') -> Sent:
+    value = (
+        b'{"_path":"conn","ts":%.6f,%b,"id.orig_h":"%b","id.orig_p":40000,"id.resp_h":"192.0.2.9","id.resp_p":443,'
+        b'"proto":"tcp","orig_bytes":%d,"resp_bytes":1,"conn_state":"SF"}'
+    )
+    return Sent(now, host, value % (now / 1e6, uid, host.encode(), sent))
+
+
+def _query(now: int, host: str, time: int) -> Sent:
+    """Return a query as tunnels make them, of its own time."""
+    value = (
+        b'{"_path":"dns","ts":%.6f,"uid":"Cdns","id.orig_h":"%b","id.orig_p":40000,"id.resp_h":"10.0.0.53",'
+        b'"id.resp_p":53,"proto":"udp","query":"%b.%b.t.example.net","qtype":1,"rcode":0}'
+    )
+    return Sent(now, host, value % (time / 1e6, host.encode(), b"a" * 30, b"b" * 60))
+
+
+def _injection(now: int, host: str) -> Sent:
+    """Return a request of level high, which no exchange orders: it alerts under its host's true name."""
+    value = (
+        b'{"_path":"http","ts":%.6f,"uid":"Chttp","id.orig_h":"198.51.100.7","id.orig_p":40000,"id.resp_h":"%b",'
+        b'"id.resp_p":80,"trans_depth":1,"method":"GET","host":"shop.example",'
+        b'"uri":"/item?id=1%%27%%20UNION%%20SELECT%%20name,password%%20FROM%%20users--","status_code":200}'
+    )
+    return Sent(now, host, value % (now / 1e6, host.encode()))
