@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from analyzers.rules.patterns import Atom, Test
-from analyzers.rules.view import View
+from analyzers.rules.view import ANY_FIELD, View
 
 #: Alternatives in one necessary clause; a larger clause is not worth a prefilter's memory.
 MAX_CLAUSE = 5_000
@@ -158,6 +158,13 @@ class Keyword(Node):
         first = self._first(view)
         if first is not None:
             found.append(("any field", first[0].shown, first[1]))
+
+    def clauses(self) -> list[Clause]:
+        """Return the tests as one clause on all fields at once, if each has a cheap necessary test."""
+        atoms = [test.necessary for test in self.tests]
+        if len(atoms) > MAX_CLAUSE or any(atom is None or atom.op != "contains" for atom in atoms):
+            return []
+        return [tuple((ANY_FIELD, atom) for atom in atoms if atom is not None)]
 
     def _first(self, view: View) -> tuple[Test, str] | None:
         joined = view.joined()

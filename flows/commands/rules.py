@@ -20,7 +20,7 @@ from analyzers.rules import LogSource, RuleSet
 from flows.settings import Settings, load_settings
 from flows.usage import UsageError
 from operators.files import open_lines, read_line
-from operators.formats import Decoder, fields
+from operators.formats import VERBATIM, Decoder, fields
 
 #: Lines and bytes that are decoded and judged at once, at most.
 BATCH_LINES = 2_000
@@ -158,7 +158,7 @@ def _match_file(name: str, format: str, rules: RuleSet, settings: Settings) -> N
             start += len(lines)
             events += len(decoded.events)
             rejected.update(each.reason for each in decoded.rejected)
-            found = rules.match_batch(decoded.events, fields)
+            found = rules.match_batch(decoded.events, fields, VERBATIM)
             matches += len(found)
             sys.stdout.write(
                 "".join(

@@ -38,6 +38,9 @@ def _discover() -> dict[str, Format]:
 #: Every format by name, in the order in which sniffing tries them.
 FORMATS: dict[str, Format] = _discover()
 
+#: Names of the formats whose raw messages hold every text of an event's fields.
+VERBATIM = frozenset(f.name for f in FORMATS.values() if f.verbatim)
+
 
 def fields(event: Event) -> Fields:
     """Return all original fields of an event as rules read them (Sigma field taxonomy). A new dict each time."""
@@ -48,6 +51,7 @@ from .decoder import Decoded, Decoder  # noqa: E402 - needs FORMATS
 
 __all__ = [
     "FORMATS",
+    "VERBATIM",
     "Decoded",
     "Decoder",
     "Format",

@@ -85,6 +85,9 @@ class Format(ABC):
     rank: ClassVar[int] = 50
     #: What nearly every message of it bears, for a test without a call while a stream stays with one format; or empty.
     marker: ClassVar[bytes] = b""
+    #: Whether every text of ``fields`` stands in the raw message as a JSON string, so that a search of it can tell what
+    #: no field holds.
+    verbatim: ClassVar[bool] = False
 
     @abstractmethod
     def sniff(self, raw: bytes) -> bool:

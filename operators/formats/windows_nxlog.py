@@ -38,6 +38,7 @@ class WindowsNxLog(Format):
 
     name: ClassVar[str] = "windows_nxlog"
     rank: ClassVar[int] = 20
+    verbatim: ClassVar[bool] = True
     marker: ClassVar[bytes] = b'"EventID"'
 
     def __init__(self) -> None:
