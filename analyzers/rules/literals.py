@@ -39,9 +39,13 @@ class Budget:
         """Count an entry whose text has so many characters."""
         self._left -= size + ENTRY
         if self._left < 0:
-            self._left = self._limit
-            for cache in self._caches:
-                cache.clear()
+            self.clear()
+
+    def clear(self) -> None:
+        """Have all begin anew."""
+        self._left = self._limit
+        for cache in self._caches:
+            cache.clear()
 
 
 class FieldAtoms:

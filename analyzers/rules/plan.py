@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from analyzers.rules.keywords import Keywords
 from analyzers.rules.literals import MAX_CACHED_LENGTH
@@ -13,10 +13,33 @@ from analyzers.rules.nodes import Evidence
 from analyzers.rules.prefilter import Index, Prefilter
 from analyzers.rules.reasons import reason
 from analyzers.rules.view import Spellings, View
-from state.events import Event, Fields
+from state.events import Fields, Kind
 
 #: A rule that an event meets: its place in the set, the rule, the reason.
 Decided = tuple[int, Compiled, str]
+
+
+class Message(Protocol):
+    """What rules must know of an event, besides its fields."""
+
+    @property
+    def id(self) -> str:
+        """The event's id."""
+
+    @property
+    def kind(self) -> Kind:
+        """What sort of event it is."""
+
+    @property
+    def raw(self) -> bytes:
+        """The message as it was read."""
+
+    @property
+    def format(self) -> str:
+        """The name of its format."""
+
+
+E = TypeVar("E", bound=Message)
 
 
 class Group:
@@ -118,7 +141,7 @@ class Plan:
         """Return the rules, by place within each group."""
         return tuple(each for group in (*self._groups, *self._whole) for each in group.rules)
 
-    def decide(self, event: Event, decode: Callable[[Event], Fields], verbatim: bool) -> list[Decided]:
+    def decide(self, event: E, decode: Callable[[E], Fields], verbatim: bool) -> list[Decided]:
         """Return the rules that an event meets, by place.
 
         ``verbatim`` tells that every text of the event's fields stands in its raw message as a JSON string.

@@ -9,11 +9,11 @@ from pathlib import Path
 from analyzers.rules.loading import Compiled, load
 from analyzers.rules.logsources import Route, routes
 from analyzers.rules.nodes import And, Clause, Keyword, Node, Not, Or
-from analyzers.rules.plan import Group, Plan
+from analyzers.rules.plan import E, Group, Plan
 from analyzers.rules.prefilter import Index
 from analyzers.rules.rule import LogSource, Match, Problem, Rule
 from analyzers.rules.view import Spellings
-from state.events import Event, Fields, Kind
+from state.events import Fields, Kind
 
 #: Kinds whose rules are remembered.
 MAX_KINDS = 8_192
@@ -77,7 +77,7 @@ class RuleSet:
         return tuple(each.rule for each in plan.rules) if plan is not None else ()
 
     def match_batch(
-        self, events: Sequence[Event], fields: Callable[[Event], Fields], verbatim: Collection[str] = ()
+        self, events: Sequence[E], fields: Callable[[E], Fields], verbatim: Collection[str] = ()
     ) -> list[Match]:
         """Return every (event, rule) pair that matches, by place of the event, then of the rule.
 
@@ -101,6 +101,15 @@ class RuleSet:
                 if decided:
                     found.extend([Match(index, each.rule, said) for _, each, said in decided])
         return found
+
+    def forget(self) -> None:
+        """Forget all values met, as when memory for them runs out; what they are decided by stays."""
+        self._index.budget.clear()
+
+    def prepare(self, kinds: Iterable[Kind]) -> None:
+        """Do now what would be done when the first events of the kinds are met."""
+        for kind in kinds:
+            self._plan_of(kind)
 
     def _plan_of(self, kind: Kind) -> Plan | None:
         if kind in self._by_kind:
