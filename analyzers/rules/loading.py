@@ -17,9 +17,9 @@ from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
 from sigma.rule.base import SigmaYAMLLoader
 
+from analyzers.rules.compiled import Compiled, Loaded
 from analyzers.rules.condition import Placeholders, compile_rule, fields_of
-from analyzers.rules.nodes import Clause, Node
-from analyzers.rules.regexes import POLICY
+from analyzers.rules.policy import POLICY
 from analyzers.rules.rule import LogSource, Problem, Rule, Unsupported
 from state.alerts import Level
 
@@ -36,23 +36,6 @@ _TECHNIQUE = re.compile(r"t\d{4}(\.\d{3})?")
 _TACTIC = re.compile(r"[a-z]+([-_][a-z]+)*")
 #: An anchor, an indentation or a run of compact markers that can nest deeply: such a file's structure is checked first.
 _SUSPECT = re.compile(r"(?m)(?:^|[\s\[{,:\-])&\S|^[ \-?:]{60}")
-
-
-class Compiled(msgspec.Struct, frozen=True, eq=False):
-    """A rule with its compiled condition."""
-
-    rule: Rule
-    node: Node
-    #: Necessary clauses of the condition.
-    clauses: tuple[Clause, ...]
-
-
-class Loaded(msgspec.Struct, frozen=True, eq=False):
-    """What came of reading rules."""
-
-    compiled: list[Compiled]
-    problems: list[Problem]
-    version: str
 
 
 class _Parsed(msgspec.Struct, frozen=True, eq=False):

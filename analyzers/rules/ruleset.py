@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from analyzers.rules.loading import Compiled, load
+from analyzers.rules.compiled import Compiled
+from analyzers.rules.loading import load
 from analyzers.rules.logsources import Route, routes
 from analyzers.rules.nodes import Clause, Evidence
 from analyzers.rules.prefilter import Prefilter
