@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -39,10 +39,8 @@ from analyzers.rules import patterns
 from analyzers.rules.nodes import And, AnyNode, AnyTest, Exists, Field, FieldReference, Keyword, Not, Null, Or
 from analyzers.rules.patterns import Cidr, Compare, Part, Sign, TimePart, Unit
 from analyzers.rules.regexes import regex
-from analyzers.rules.rule import Unsupported
+from analyzers.rules.rule import Placeholders, Unsupported
 
-#: Values by placeholder name, for the ``expand`` modifier.
-Placeholders = Mapping[str, Sequence[str]]
 #: Longest condition, characters.
 MAX_CONDITION = 20_000
 

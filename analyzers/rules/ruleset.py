@@ -64,14 +64,18 @@ class RuleSet:
 
     @classmethod
     def load(
-        cls, paths: Path | str | Iterable[Path | str], *, placeholders: Mapping[str, Sequence[str]] | None = None
+        cls,
+        paths: Path | str | Iterable[Path | str],
+        *,
+        placeholders: Mapping[str, Sequence[str]] | None = None,
+        cache: Path | None = None,
     ) -> RuleSet:
         """Read and compile all rules of files and folders (``*.yml``, ``*.yaml``).
 
-        ``placeholders`` are the values of the ``expand`` modifier. What cannot be compiled is in ``problems``. Raises
-        FileNotFoundError for a path that does not exist.
+        ``placeholders`` are the values of the ``expand`` modifier; ``cache`` is a folder in which compiled rules are
+        kept. What cannot be compiled is in ``problems``. Raises FileNotFoundError for a path that does not exist.
         """
-        loaded = load([paths] if isinstance(paths, str | Path) else list(paths), placeholders or {})
+        loaded = load([paths] if isinstance(paths, str | Path) else list(paths), placeholders or {}, cache)
         return cls(loaded.compiled, loaded.problems, loaded.version)
 
     @classmethod
