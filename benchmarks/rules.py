@@ -1,6 +1,6 @@
 """How fast rules are decided, beside decoding the same lines alone and beside other Sigma engines.
 
-``winnow bench rules [--data DIR] [--lines N] [--peers]``. Reads windows_events and the SigmaHQ rules of the data folder.
+``winnow bench rules [--data DIR] [--lines N] [--peers]`` reads windows_events and the SigmaHQ rules of the data sets.
 Everything is measured in one run, a piece of each in turn, in processor time of one core; what counts is the ratio.
 ``raw`` is the engine on raw messages: kind by a search of the bytes, fields decoded only if a rule concerns the kind.
 ``flow`` is the flow's way: every message decoded into an event, then judged.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import hyperscan
 
+from analyzers.rules.compiled import Compiled
 from analyzers.rules.literals import note
-from analyzers.rules.loading import Compiled
 from analyzers.rules.view import ANY_FIELD
 
 #: Shortest run of plain characters of a keyword that is looked for in raw messages.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
+from analyzers.rules.compiled import Compiled
 from analyzers.rules.keywords import Keywords
 from analyzers.rules.literals import MAX_CACHED_LENGTH
-from analyzers.rules.loading import Compiled
 from analyzers.rules.logsources import Route
 from analyzers.rules.nodes import Evidence
 from analyzers.rules.prefilter import Index, Prefilter

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from analyzers.rules.loading import Compiled, load
+from analyzers.rules.compiled import Compiled
+from analyzers.rules.loading import load
 from analyzers.rules.logsources import Route, routes
 from analyzers.rules.nodes import And, Clause, Keyword, Node, Not, Or
 from analyzers.rules.plan import E, Group, Plan
@@ -50,14 +51,18 @@ class RuleSet:
 
     @classmethod
     def load(
-        cls, paths: Path | str | Iterable[Path | str], *, placeholders: Mapping[str, Sequence[str]] | None = None
+        cls,
+        paths: Path | str | Iterable[Path | str],
+        *,
+        placeholders: Mapping[str, Sequence[str]] | None = None,
+        cache: Path | None = None,
     ) -> RuleSet:
         """Read and compile all rules of files and folders (``*.yml``, ``*.yaml``).
 
-        ``placeholders`` are the values of the ``expand`` modifier. What cannot be compiled is in ``problems``. Raises
-        FileNotFoundError for a path that does not exist.
+        ``placeholders`` are the values of the ``expand`` modifier; ``cache`` is a folder in which compiled rules are
+        kept. What cannot be compiled is in ``problems``. Raises FileNotFoundError for a path that does not exist.
         """
-        loaded = load([paths] if isinstance(paths, str | Path) else list(paths), placeholders or {})
+        loaded = load([paths] if isinstance(paths, str | Path) else list(paths), placeholders or {}, cache)
         return cls(loaded.compiled, loaded.problems, loaded.version)
 
     @classmethod

@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     return _check(args) if args.action == "check" else _match(args)
 
 
-def _load(path: Path) -> RuleSet:
+def _load(path: Path, cache: Path | None = None) -> RuleSet:
     try:
-        rules = RuleSet.load(path)
+        rules = RuleSet.load(path, cache=cache)
     except FileNotFoundError as error:
         raise UsageError(str(error)) from error
     if not rules.rules and not rules.problems:
@@ -129,7 +129,7 @@ def _match(args: argparse.Namespace) -> int:
     for name in args.files:
         if not Path(name).is_file() or not os.access(name, os.R_OK):
             raise UsageError(f"{name}: no such file, or not readable")
-    rules = _load(args.rules)
+    rules = _load(args.rules, settings.rules.cache_folder)
     print(f"{len(rules.rules):,} rules in force, {len(rules.problems):,} not (see winnow rules check)", file=sys.stderr)
     for name in args.files:
         try:
