@@ -1,0 +1,192 @@
+"""From a rule file's bytes to compiled rules: what needs pySigma. A file is input like any other: it may be hostile."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import yaml
+from sigma.collection import SigmaCollection
+from sigma.exceptions import SigmaError
+from sigma.filters import SigmaFilter
+from sigma.rule import SigmaRule
+from sigma.rule.base import SigmaYAMLLoader
+
+from analyzers.rules.compiled import Compiled, File
+from analyzers.rules.condition import compile_rule, fields_of
+from analyzers.rules.policy import POLICY
+from analyzers.rules.rule import LogSource, Placeholders, Problem, Rule, Unsupported
+from state.alerts import Level
+
+#: Deepest nesting of YAML. The C parser overruns its stack at some thousands.
+MAX_YAML_DEPTH = 64
+#: Longest reason of a problem, characters.
+MAX_PROBLEM = 400
+
+_TECHNIQUE = re.compile(r"t\d{4}(\.\d{3})?")
+_TACTIC = re.compile(r"[a-z]+([-_][a-z]+)*")
+#: An anchor, an indentation or a run of compact markers that can nest deeply: such a file's structure is checked first.
+_SUSPECT = re.compile(r"(?m)(?:^|[\s\[{,:\-])&\S|^[ \-?:]{60}")
+
+
+class Parsed(msgspec.Struct, eq=False):
+    """What pySigma made of one file."""
+
+    path: str
+    text: str = ""
+    rules: list[SigmaRule] = []
+    filters: list[SigmaFilter] = []
+    problems: list[Problem] = []
+
+
+def parse(path: str, raw: bytes) -> Parsed:
+    """Parse the documents of a file; what is wrong with it is in ``problems``."""
+    parsed = Parsed(path)
+    try:
+        parsed.text = raw.decode("utf-8-sig")
+        _parse(parsed)
+    except UnicodeDecodeError:
+        parsed.problems.append(Problem(path, "file is not UTF-8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        parsed.problems.append(Problem(path, _said(f"not valid YAML: {error.problem}"), line=line))
+    except (Unsupported, yaml.YAMLError, ValueError, RecursionError) as error:
+        parsed.problems.append(Problem(path, _said(error)))
+    return parsed
+
+
+def compile_file(parsed: Parsed, filters: Sequence[SigmaFilter], placeholders: Placeholders) -> File:
+    """Compile the rules of a file, with the filters of all files applied to them."""
+    compiled: list[Compiled] = []
+    problems = list(parsed.problems)
+    for rule in parsed.rules:
+        try:
+            for applied in filters:
+                filtered = applied.apply_on_rule(rule)
+                if isinstance(filtered, SigmaRule):
+                    rule = filtered
+            node = compile_rule(rule, placeholders)
+            one = Compiled(_describe(rule, parsed), node, tuple(node.clauses()))
+            # What cannot be written, such as half a surrogate pair of a placeholder, must not spoil what is beside it.
+            msgspec.msgpack.encode(one)
+            compiled.append(one)
+        except (Unsupported, SigmaError, RecursionError) as error:
+            problems.append(_problem_of(rule, parsed.path, parsed.text, _said(error)))
+        except Exception as error:  # pySigma meets malformed rules with all sorts of exceptions
+            problems.append(_problem_of(rule, parsed.path, parsed.text, f"{type(error).__name__}: {_said(error)}"))
+    return File(compiled, problems, bool(parsed.filters))
+
+
+def _said(error: object) -> str:
+    """Return an error as one bounded line, without the file that pySigma puts at its end."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    text = str(error.args[0]) if isinstance(error, SigmaError) and error.args else str(error)
+    text = " ".join(text.split())
+    text = text or type(error).__name__
+    return text if len(text) <= MAX_PROBLEM else text[: MAX_PROBLEM - 1] + "…"
+
+
+def _parse(parsed: Parsed) -> None:
+    path, text, problems = parsed.path, parsed.text, parsed.problems
+    _check_structure(text)
+    documents = [document for document in yaml.load_all(text, Loader=SigmaYAMLLoader) if document is not None]
+    if not documents:
+        raise Unsupported("file holds no rule")
+    plain: list[Any] = []
+    for document in documents:
+        if not isinstance(document, dict):
+            problems.append(Problem(path, f"a rule is a mapping, not a {type(document).__name__}"))
+        elif "correlation" in document:
+            problems.append(_problem(path, text, document, "correlation rules come with a later issue"))
+        elif "filter" in document:
+            try:
+                parsed.filters.append(SigmaFilter.from_dict(document))
+            except (SigmaError, AttributeError, TypeError, KeyError, ValueError) as error:
+                problems.append(_problem(path, text, document, f"filter: {_said(error)}"))
+        else:
+            plain.append(document)
+    # Documents with an action (global, repeat, reset) concern their neighbours; all others stand for themselves.
+    together = any("action" in document for document in plain)
+    for batch in [plain] if together else [[document] for document in plain]:
+        try:
+            collection = SigmaCollection.from_dicts(batch, collect_errors=True, policy=POLICY)
+        except Exception as error:  # pySigma meets malformed rules with all sorts of exceptions
+            kind = "" if isinstance(error, SigmaError | RecursionError) else f"{type(error).__name__}: "
+            problems.append(_problem(path, text, batch[0], kind + _said(error)))
+            continue
+        of_rules = {id(error) for rule in collection.rules for error in rule.errors}
+        whole = [error for error in collection.errors if id(error) not in of_rules]
+        problems.extend(_problem(path, text, batch[0], _said(error)) for error in whole)
+        for rule in collection.rules:
+            if isinstance(rule, SigmaRule) and rule.errors:
+                reasons = dict.fromkeys(_said(error) for error in rule.errors)
+                problems.append(_problem_of(rule, path, text, "; ".join(reasons)))
+            elif isinstance(rule, SigmaRule):
+                parsed.rules.append(rule)
+
+
+def _check_structure(text: str) -> None:
+    """Refuse what would harm the YAML loader: deep nesting, and merge keys, whose aliases multiply."""
+    if text.count("[") + text.count("{") <= MAX_YAML_DEPTH and not _SUSPECT.search(text):
+        return
+    depth = 0
+    merging = False
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_YAML_DEPTH:
+                raise Unsupported(f"YAML is nested deeper than {MAX_YAML_DEPTH}")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.ScalarEvent) and event.value == "<<" and not event.style:
+            merging = True
+        if merging and isinstance(event, yaml.AliasEvent):
+            raise Unsupported("YAML merge keys (<<) are not accepted")
+
+
+def _problem(path: str, text: str, document: dict[Any, Any], why: str) -> Problem:
+    rule_id, title = str(document.get("id") or "")[:64], str(document.get("title") or "")[:200]
+    return Problem(path, why, rule_id, title, _line(text, rule_id, title))
+
+
+def _problem_of(rule: SigmaRule, path: str, text: str, why: str) -> Problem:
+    rule_id, title = str(rule.id or ""), str(rule.title or "")[:200]
+    return Problem(path, why if len(why) <= MAX_PROBLEM else why[: MAX_PROBLEM - 1] + "…", rule_id, title,
+                   _line(text, rule_id, title))  # fmt: skip
+
+
+def _line(text: str, *marks: str) -> int:
+    """Return the line, from 1, where a rule's id or title stands; 0 if neither is found."""
+    for mark in marks:
+        at = text.find(mark) if mark else -1
+        if at >= 0:
+            return text.count("\n", 0, at) + 1
+    return 0
+
+
+def _describe(rule: SigmaRule, parsed: Parsed) -> Rule:
+    names = [tag.name.lower() for tag in rule.tags if tag.namespace == "attack"]
+    rule_id = str(rule.id) if rule.id else _content_id(rule)
+    return Rule(
+        id=rule_id,
+        title=rule.title,
+        level=Level[rule.level.name.lower()] if rule.level else Level.medium,
+        status=rule.status.name.lower() if rule.status else "",
+        logsource=LogSource(rule.logsource.product or "", rule.logsource.category or "", rule.logsource.service or ""),
+        techniques=tuple(dict.fromkeys(name.upper() for name in names if _TECHNIQUE.fullmatch(name))),
+        tactics=tuple(dict.fromkeys(name.replace("_", "-") for name in names if _TACTIC.fullmatch(name))),
+        path=parsed.path,
+        description=rule.description or "",
+        falsepositives=tuple(str(each) for each in rule.falsepositives),
+        fields=fields_of(rule),
+        line=_line(parsed.text, rule_id, rule.title),
+    )
+
+
+def _content_id(rule: SigmaRule) -> str:
+    content = repr((rule.title, rule.logsource, rule.detection.condition, rule.detection.detections))
+    return "sha-" + hashlib.blake2b(content.encode("utf-8", "replace"), digest_size=10).hexdigest()
