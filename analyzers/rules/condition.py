@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -16,7 +16,6 @@ from sigma.conditions import (
 )
 from sigma.rule import SigmaRule
 from sigma.types import (
-    Placeholder,
     SigmaBool,
     SigmaCasedString,
     SigmaCIDRExpression,
@@ -33,13 +32,12 @@ from sigma.types import (
 )
 
 from analyzers.rules import patterns
+from analyzers.rules.modifiers import Placeholders, Policy, filled
 from analyzers.rules.nodes import And, Exists, Field, FieldReference, Keyword, Node, Not, Null, Or
 from analyzers.rules.patterns import Test
 from analyzers.rules.regexes import regex
 from analyzers.rules.rule import Unsupported
 
-#: Values by placeholder name, for the ``expand`` modifier.
-Placeholders = Mapping[str, Sequence[str]]
 #: Longest condition, characters.
 MAX_CONDITION = 20_000
 
@@ -125,7 +123,10 @@ def _test(value: SigmaType, *, keyword: bool = False) -> Test:
     if isinstance(value, SigmaCIDRExpression):
         return patterns.cidr(value.network)
     if isinstance(value, SigmaCompareExpression):
-        return patterns.compare(value.op, value.number.number)
+        number = value.number
+        if isinstance(number, SigmaTimestampPart):
+            return patterns.time_part(number.timestamp_part, int(number.number), value.op)
+        return patterns.compare(value.op, number.number)
     raise Unsupported(f"values of type {type(value).__name__} are not supported")
 
 
@@ -134,14 +135,9 @@ def _expanded(value: SigmaType, placeholders: Placeholders) -> Sequence[SigmaTyp
     if not isinstance(value, SigmaString | SigmaRegularExpression) or not value.contains_placeholder():
         return [value]
 
-    def values(placeholder: Placeholder) -> Iterator[SigmaString]:
-        found = placeholders.get(placeholder.name)
-        if not found:
-            raise Unsupported(f"placeholder %{placeholder.name}% has no value in the settings")
-        for text in found:
-            yield SigmaString(text)
-
-    return value.replace_placeholders(values)
+    if isinstance(value, SigmaString):
+        return filled(value, placeholders)
+    return [SigmaRegularExpression(str(each), value.flags, Policy()) for each in filled(value.regexp, placeholders)]
 
 
 def fields_of(rule: SigmaRule) -> tuple[str, ...]:

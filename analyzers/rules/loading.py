@@ -17,9 +17,9 @@ from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
 from sigma.rule.base import SigmaYAMLLoader
 
-from analyzers.rules.condition import Placeholders, compile_rule, fields_of
+from analyzers.rules.condition import compile_rule, fields_of
+from analyzers.rules.modifiers import Placeholders, Policy
 from analyzers.rules.nodes import Clause, Node
-from analyzers.rules.regexes import POLICY
 from analyzers.rules.rule import LogSource, Problem, Rule, Unsupported
 from state.alerts import Level
 
@@ -30,7 +30,7 @@ MAX_YAML_DEPTH = 64
 #: Longest reason of a problem, characters.
 MAX_PROBLEM = 400
 #: Part of every version: rises when the meaning of compiled rules changes.
-_ENGINE = b"winnow-rules-1"
+_ENGINE = b"winnow-rules-2"
 
 _TECHNIQUE = re.compile(r"t\d{4}(\.\d{3})?")
 _TACTIC = re.compile(r"[a-z]+([-_][a-z]+)*")
@@ -77,7 +77,7 @@ def load(paths: Sequence[Path | str], placeholders: Placeholders) -> Loaded:
             if len(raw) > MAX_FILE:
                 raise Unsupported(f"file is larger than {MAX_FILE} bytes")
             digests.append(hashlib.blake2b(raw, digest_size=16).digest())
-            _parse(name, raw.decode("utf-8-sig"), parsed, filters, problems)
+            _parse(name, raw.decode("utf-8-sig"), placeholders, parsed, filters, problems)
         except UnicodeDecodeError:
             problems.append(Problem(name, "file is not UTF-8"))
         except yaml.MarkedYAMLError as error:
@@ -129,6 +129,7 @@ def _said(error: object) -> str:
 def _parse(
     path: str,
     text: str,
+    placeholders: Placeholders,
     parsed: list[_Parsed],
     filters: list[tuple[str, SigmaFilter]],
     problems: list[Problem],
@@ -154,7 +155,9 @@ def _parse(
     together = any("action" in document for document in plain)
     for batch in [plain] if together else [[document] for document in plain]:
         try:
-            collection = SigmaCollection.from_dicts(batch, collect_errors=True, policy=POLICY)
+            collection = SigmaCollection.from_dicts(
+                batch, collect_errors=True, policy=Policy(placeholders=placeholders)
+            )
         except Exception as error:  # pySigma meets malformed rules with all sorts of exceptions
             kind = "" if isinstance(error, SigmaError | RecursionError) else f"{type(error).__name__}: "
             problems.append(_problem(path, text, batch[0], kind + _said(error)))

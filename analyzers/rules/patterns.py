@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -129,37 +131,38 @@ def equals(literal: str, shown: str) -> Test:
     return Test(literal.__eq__, True, f"is {shown}", Atom("exact", literal))
 
 
+_COMPARISONS: dict[CompareOperators, tuple[str, Callable[[float, float], bool]]] = {
+    CompareOperators.LT: ("<", operator.lt),
+    CompareOperators.LTE: ("<=", operator.le),
+    CompareOperators.GT: (">", operator.gt),
+    CompareOperators.GTE: (">=", operator.ge),
+    CompareOperators.NEQ: ("!=", operator.ne),
+}
+
+
 def compare(op: CompareOperators, bound: float) -> Test:
     """Return the test for a numeric comparison; a text that is no number meets none."""
-    tests: dict[CompareOperators, tuple[str, Callable[[float], bool]]] = {
-        CompareOperators.LT: ("<", lambda x: x < bound),
-        CompareOperators.LTE: ("<=", lambda x: x <= bound),
-        CompareOperators.GT: (">", lambda x: x > bound),
-        CompareOperators.GTE: (">=", lambda x: x >= bound),
-        CompareOperators.NEQ: ("!=", lambda x: x != bound),
-    }
-    sign, holds = tests[op]
+    sign, holds = _COMPARISONS[op]
 
     def ok(text: str) -> bool:
         value = _as_number(text)
-        return value is not None and holds(value)
+        return value is not None and holds(value, bound)
 
     return Test(ok, False, f"{sign} {number(bound)}")
 
 
+#: Decimal notation, ASCII digits. What else Python reads as a number (``1_0``, ``inf``, other scripts' digits) is none.
+_NUMBER = re.compile(
+    r"\s*[+-]?(?:([0-9]+)|[0-9]+\.[0-9]*(?:[eE][+-]?[0-9]+)?|(?:\.[0-9]+|[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*"
+)
+
+
 def _as_number(text: str) -> float | None:
+    found = _NUMBER.fullmatch(text) if len(text) <= 64 else None
+    if found is None:
+        return None
     # Whole numbers stay exact: a float cannot tell 2**53 from 2**53 + 1.
-    if len(text) > 64 or "_" in text:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if value == value else None
+    return int(text) if found[1] else float(text)
 
 
 def cidr(network: IPv4Network | IPv6Network) -> Test:
@@ -167,7 +170,12 @@ def cidr(network: IPv4Network | IPv6Network) -> Test:
 
     def ok(text: str) -> bool:
         address = _address(text)
-        return address is not None and address.version == network.version and address in network
+        if address is None:
+            return False
+        if address.version == network.version and address in network:
+            return True
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return mapped is not None and network.version == 4 and mapped in network
 
     return Test(ok, False, f"in {network}")
 
@@ -175,12 +183,9 @@ def cidr(network: IPv4Network | IPv6Network) -> Test:
 @lru_cache(maxsize=8192)
 def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        address = ip_address(text)
+        return ip_address(text)
     except ValueError:
         return None
-    if isinstance(address, IPv6Address):
-        return address.ipv4_mapped or address
-    return address
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
@@ -188,8 +193,11 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     return _parse_address(text) if len(text) <= 64 else None
 
 
-def time_part(part: TimestampPart, expected: int) -> Test:
-    """Return the test for one part of a time: ISO 8601 (UTC unless it says otherwise), or an epoch in s to ns."""
+def time_part(part: TimestampPart, bound: int, op: CompareOperators | None = None) -> Test:
+    """Return the test for one part of a time: ISO 8601 (UTC unless it says otherwise), or an epoch in s to ns.
+
+    The part equals ``bound``, or compares with it by ``op``.
+    """
     read: dict[TimestampPart, Callable[[datetime], int]] = {
         TimestampPart.MINUTE: lambda t: t.minute,
         TimestampPart.HOUR: lambda t: t.hour,
@@ -199,12 +207,17 @@ def time_part(part: TimestampPart, expected: int) -> Test:
         TimestampPart.YEAR: lambda t: t.year,
     }
     get = read[part]
+    sign, holds = _COMPARISONS[op] if op is not None else ("is", operator.eq)
 
     def ok(text: str) -> bool:
         moment = _moment(text)
-        return moment is not None and get(moment) == expected
+        return moment is not None and holds(get(moment), bound)
 
-    return Test(ok, False, f"{part.name.lower()} is {expected}")
+    return Test(ok, False, f"{part.name.lower()} {sign} {bound}")
+
+
+#: A date, alone or with a time after it. Python's parser takes any letter between the two, and weeks.
+_STAMP = re.compile(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8})(?:[Tt ][0-9:.,]+(?:[Zz]|[+-][0-9:]+)?)?")
 
 
 def _moment(text: str) -> datetime | None:
@@ -217,7 +230,9 @@ def _moment(text: str) -> datetime | None:
                 if value / unit < 1e11:
                     return datetime.fromtimestamp(value / unit, UTC)
             return None
-        moment = datetime.fromisoformat(text)
+        if not _STAMP.fullmatch(text):
+            return None
+        moment = datetime.fromisoformat(text.upper())
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError):
         return None

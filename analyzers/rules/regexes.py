@@ -3,7 +3,7 @@
 RE2 searches in linear time, so a rule cannot stop the stream. What it refuses (look-around, back-references, atomic
 groups, repeat counts above 1,000) goes to ``re``, and only if its structure bounds the time: a rule that could take
 more than quadratic time is refused by name. Both read ``\\w \\d \\s \\b`` as ASCII, as PCRE does by default, and fold
-case by Unicode under the ``i`` flag. RE2's ``$`` is the very end of the text.
+case by Unicode under the ``i`` flag. ``$`` is the end of the text or before a newline that ends it, as in PCRE.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 import re2  # type: ignore[import-untyped]
-from sigma.policy import SigmaPolicy
 from sigma.policy.regex_engine import RegexEngine, RegexPattern
 
 from analyzers.rules.patterns import Atom, Test, utf8
@@ -46,6 +45,11 @@ def compile_pattern(pattern: str, flags: re.RegexFlag) -> Callable[[str], bool]:
     except re2.error as error:
         return _python(pattern, flags, str(error))
     search = linear.search
+    if "$" in pattern and not flags & re.MULTILINE:
+        # PCRE's $ is before a newline that ends the text, too; RE2's is the very end.
+        return lambda text: (
+            search(utf8(text)) is not None or (text.endswith("\n") and search(utf8(text[:-1])) is not None)
+        )
     return lambda text: search(utf8(text)) is not None
 
 
@@ -181,7 +185,7 @@ def _letter(op: Any, argument: Any) -> str:
     return ""
 
 
-class _Engine(RegexEngine):
+class Engine(RegexEngine):
     """Tells pySigma which patterns we can compile."""
 
     def compile(self, pattern: str, flags: int = 0) -> RegexPattern:
@@ -196,7 +200,3 @@ class _Engine(RegexEngine):
     def error(self) -> type[Exception]:
         """Return what ``compile`` raises."""
         return re.error
-
-
-#: Hands our choice of engine to pySigma's parser.
-POLICY = SigmaPolicy(regex_engine=_Engine())
