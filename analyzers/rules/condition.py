@@ -14,7 +14,7 @@ from sigma.conditions import (
     ConditionOR,
     ConditionValueExpression,
 )
-from sigma.rule import SigmaRule
+from sigma.rule import SigmaDetections
 from sigma.types import (
     SigmaBool,
     SigmaCasedString,
@@ -32,25 +32,18 @@ from sigma.types import (
 )
 
 from analyzers.rules import patterns
+from analyzers.rules.bounds import check_conditions
 from analyzers.rules.modifiers import Placeholders, Policy, filled
 from analyzers.rules.nodes import And, Exists, Field, FieldReference, Keyword, Node, Not, Null, Or
 from analyzers.rules.patterns import Test
 from analyzers.rules.regexes import regex
 from analyzers.rules.rule import Unsupported
 
-#: Longest condition, characters.
-MAX_CONDITION = 20_000
 
-
-def compile_rule(rule: SigmaRule, placeholders: Placeholders) -> Node:
-    """Return the rule's condition; several conditions are alternatives. Raises Unsupported or a SigmaError."""
-    compiled: list[Node] = []
-    for condition in rule.detection.parsed_condition:
-        if not isinstance(condition.condition, str):
-            raise Unsupported("condition is not a text")
-        if len(condition.condition) > MAX_CONDITION:
-            raise Unsupported(f"condition is longer than {MAX_CONDITION} characters")
-        compiled.append(_node(condition.parse(), placeholders))
+def compile_detections(detections: SigmaDetections, placeholders: Placeholders) -> Node:
+    """Return a rule's condition; several conditions are alternatives. Raises Unsupported or a SigmaError."""
+    check_conditions(detections)
+    compiled = [_node(condition.parse(), placeholders) for condition in detections.parsed_condition]
     return compiled[0] if len(compiled) == 1 else Or(compiled)
 
 
@@ -140,8 +133,8 @@ def _expanded(value: SigmaType, placeholders: Placeholders) -> Sequence[SigmaTyp
     return [SigmaRegularExpression(str(each), value.flags, Policy()) for each in filled(value.regexp, placeholders)]
 
 
-def fields_of(rule: SigmaRule) -> tuple[str, ...]:
-    """Return the names of the fields that the rule's detections read, those referred to among them."""
+def fields_of(detections: SigmaDetections) -> tuple[str, ...]:
+    """Return the names of the fields that detections read, those referred to among them."""
     names: dict[str, None] = {}
 
     def walk(item: Any) -> None:
@@ -150,9 +143,10 @@ def fields_of(rule: SigmaRule) -> tuple[str, ...]:
         if getattr(item, "field", None):
             names[item.field] = None
         for value in getattr(item, "value", None) or ():
-            if isinstance(value, SigmaFieldReference):
-                names[value.field] = None
+            for each in value.values if isinstance(value, SigmaExpansion) else (value,):
+                if isinstance(each, SigmaFieldReference):
+                    names[each.field] = None
 
-    for detection in rule.detection.detections.values():
+    for detection in detections.detections.values():
         walk(detection)
     return tuple(names)

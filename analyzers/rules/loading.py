@@ -15,18 +15,18 @@ from sigma.collection import SigmaCollection
 from sigma.exceptions import SigmaError
 from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
-from sigma.rule.base import SigmaYAMLLoader
 
-from analyzers.rules.condition import compile_rule, fields_of
+from analyzers.rules.bounds import documents
+from analyzers.rules.condition import compile_detections, fields_of
 from analyzers.rules.modifiers import Placeholders, Policy
-from analyzers.rules.nodes import Clause, Node
+from analyzers.rules.nodes import And, Clause, Node
 from analyzers.rules.rule import LogSource, Problem, Rule, Unsupported
 from state.alerts import Level
 
 #: Largest rule file, bytes.
 MAX_FILE = 1_000_000
-#: Deepest nesting of YAML. The C parser overruns its stack at some thousands.
-MAX_YAML_DEPTH = 64
+#: Documents of a file in which some have an action: what ``global`` says is copied into each.
+MAX_TOGETHER = 500
 #: Longest reason of a problem, characters.
 MAX_PROBLEM = 400
 #: Part of every version: rises when the meaning of compiled rules changes.
@@ -34,8 +34,6 @@ _ENGINE = b"winnow-rules-2"
 
 _TECHNIQUE = re.compile(r"t\d{4}(\.\d{3})?")
 _TACTIC = re.compile(r"[a-z]+([-_][a-z]+)*")
-#: An anchor, an indentation or a run of compact markers that can nest deeply: such a file's structure is checked first.
-_SUSPECT = re.compile(r"(?m)(?:^|[\s\[{,:\-])&\S|^[ \-?:]{60}")
 
 
 class Compiled(msgspec.Struct, frozen=True, eq=False):
@@ -55,16 +53,45 @@ class Loaded(msgspec.Struct, frozen=True, eq=False):
     version: str
 
 
+class _Place(msgspec.Struct, frozen=True):
+    """Where a document stands."""
+
+    path: str
+    line: int = 0
+
+    def problem(self, rule_id: object, title: object, error: object, what: str = "") -> Problem:
+        """Return what is wrong with the rule that stands here."""
+        words = [text[:200] if isinstance(text, str) else "" for text in (str(rule_id) if rule_id else "", title)]
+        # Only our own refusals and pySigma's are for people as they are.
+        kind = "" if isinstance(error, SigmaError | Unsupported | RecursionError | str) else f"{type(error).__name__}: "
+        return Problem(self.path, _said(f"{what}{kind}{_said(error)}"), words[0][:64], words[1], self.line)
+
+
 class _Parsed(msgspec.Struct, frozen=True, eq=False):
     rule: SigmaRule
-    path: str
-    text: str
+    place: _Place
+
+
+class _Filter(msgspec.Struct, frozen=True, eq=False):
+    """A Sigma filter: what else must hold of an event that meets one of the rules that it names."""
+
+    filter: SigmaFilter
+    node: Node
+    fields: tuple[str, ...]
+    place: _Place
+
+    def concerns(self, rule: SigmaRule) -> bool:
+        """Return whether the filter names the rule, by id or name, or all of its log source."""
+        if rule.logsource not in self.filter.logsource:
+            return False
+        rules = self.filter.filter.rules
+        return isinstance(rules, str) or any(each.reference in (str(rule.id), rule.name) for each in rules)
 
 
 def load(paths: Sequence[Path | str], placeholders: Placeholders) -> Loaded:
     """Read, parse and compile every rule under the paths. Raises FileNotFoundError for a missing path."""
     parsed: list[_Parsed] = []
-    filters: list[tuple[str, SigmaFilter]] = []
+    filters: list[_Filter] = []
     problems: list[Problem] = []
     digests: list[bytes] = []
     for path in rule_files(paths):
@@ -83,8 +110,10 @@ def load(paths: Sequence[Path | str], placeholders: Placeholders) -> Loaded:
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 0
             problems.append(Problem(name, _said(f"not valid YAML: {error.problem}"), line=line))
-        except (Unsupported, yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+        except (Unsupported, yaml.YAMLError, OSError, RecursionError) as error:
             problems.append(Problem(name, _said(error)))
+        except Exception as error:  # PyYAML meets hostile input with all sorts of exceptions
+            problems.append(_Place(name).problem("", "", error))
     compiled = _compile_all(parsed, filters, placeholders, problems)
     return Loaded(compiled, problems, _version(digests, placeholders))
 
@@ -131,116 +160,102 @@ def _parse(
     text: str,
     placeholders: Placeholders,
     parsed: list[_Parsed],
-    filters: list[tuple[str, SigmaFilter]],
+    filters: list[_Filter],
     problems: list[Problem],
 ) -> None:
-    _check_structure(text)
-    documents = [document for document in yaml.load_all(text, Loader=SigmaYAMLLoader) if document is not None]
-    if not documents:
+    found = list(documents(text))
+    if not found:
         raise Unsupported("file holds no rule")
-    plain: list[Any] = []
-    for document in documents:
-        if not isinstance(document, dict):
-            problems.append(Problem(path, f"a rule is a mapping, not a {type(document).__name__}"))
+    policy = Policy(placeholders=placeholders)
+    plain: list[tuple[_Place, dict[Any, Any]]] = []
+    for line, document in found:
+        place = _Place(path, line)
+        if isinstance(document, Unsupported):
+            problems.append(place.problem("", "", document))
+        elif not isinstance(document, dict):
+            problems.append(place.problem("", "", f"a rule is a mapping, not a {type(document).__name__}"))
         elif "correlation" in document:
-            problems.append(_problem(path, text, document, "correlation rules come with a later issue"))
+            problems.append(_refused(place, document, "correlation rules come with a later issue"))
         elif "filter" in document:
             try:
-                filters.append((path, SigmaFilter.from_dict(document)))
-            except (SigmaError, AttributeError, TypeError, KeyError, ValueError) as error:
-                problems.append(_problem(path, text, document, f"filter: {_said(error)}"))
+                filters.append(_filter(place, document, policy))
+            except Exception as error:  # as below
+                problems.append(_refused(place, document, error, "filter: "))
         else:
-            plain.append(document)
+            plain.append((place, document))
     # Documents with an action (global, repeat, reset) concern their neighbours; all others stand for themselves.
-    together = any("action" in document for document in plain)
-    for batch in [plain] if together else [[document] for document in plain]:
+    together = any("action" in document for _, document in plain)
+    if together and len(plain) > MAX_TOGETHER:
+        raise Unsupported(f"file with action documents holds more than {MAX_TOGETHER} of them")
+    for batch in [plain] if together else [[each] for each in plain]:
+        place, document = batch[0]
         try:
             collection = SigmaCollection.from_dicts(
-                batch, collect_errors=True, policy=Policy(placeholders=placeholders)
+                [document for _, document in batch], collect_errors=True, policy=policy
             )
         except Exception as error:  # pySigma meets malformed rules with all sorts of exceptions
-            kind = "" if isinstance(error, SigmaError | RecursionError) else f"{type(error).__name__}: "
-            problems.append(_problem(path, text, batch[0], kind + _said(error)))
+            problems.append(_refused(place, document, error))
             continue
         of_rules = {id(error) for rule in collection.rules for error in rule.errors}
-        whole = [error for error in collection.errors if id(error) not in of_rules]
-        problems.extend(_problem(path, text, batch[0], _said(error)) for error in whole)
-        for rule in collection.rules:
+        problems.extend(_refused(place, document, error) for error in collection.errors if id(error) not in of_rules)
+        # Of several documents, those without an action or with ``repeat`` are rules, in order.
+        places = [place for place, document in batch if document.get("action") in (None, "repeat")]
+        exact = len(places) == len(collection.rules)
+        for i, rule in enumerate(collection.rules):
+            at = places[i] if exact else place
             if isinstance(rule, SigmaRule) and rule.errors:
                 reasons = dict.fromkeys(_said(error) for error in rule.errors)
-                problems.append(_problem_of(rule, path, text, "; ".join(reasons)))
+                problems.append(at.problem(rule.id, rule.title, "; ".join(reasons)))
             elif isinstance(rule, SigmaRule):
-                parsed.append(_Parsed(rule, path, text))
+                parsed.append(_Parsed(rule, at))
 
 
-def _check_structure(text: str) -> None:
-    """Refuse what would harm the YAML loader: deep nesting, and merge keys, whose aliases multiply."""
-    if text.count("[") + text.count("{") <= MAX_YAML_DEPTH and not _SUSPECT.search(text):
-        return
-    depth = 0
-    merging = False
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_YAML_DEPTH:
-                raise Unsupported(f"YAML is nested deeper than {MAX_YAML_DEPTH}")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.ScalarEvent) and event.value == "<<" and not event.style:
-            merging = True
-        if merging and isinstance(event, yaml.AliasEvent):
-            raise Unsupported("YAML merge keys (<<) are not accepted")
+def _refused(place: _Place, document: dict[Any, Any], error: object, what: str = "") -> Problem:
+    # What should be a text may be anything, and writing it out may take for ever.
+    rule_id, title = (value if isinstance(value := document.get(name), str) else "" for name in ("id", "title"))
+    return place.problem(rule_id, title, error, what)
 
 
-def _problem(path: str, text: str, document: dict[Any, Any], why: str) -> Problem:
-    rule_id, title = str(document.get("id") or "")[:64], str(document.get("title") or "")[:200]
-    return Problem(path, why, rule_id, title, _line(text, rule_id, title))
-
-
-def _problem_of(rule: SigmaRule, path: str, text: str, why: str) -> Problem:
-    rule_id, title = str(rule.id or ""), str(rule.title or "")[:200]
-    return Problem(path, why if len(why) <= MAX_PROBLEM else why[: MAX_PROBLEM - 1] + "…", rule_id, title,
-                   _line(text, rule_id, title))  # fmt: skip
-
-
-def _line(text: str, *marks: str) -> int:
-    """Return the line, from 1, where a rule's id or title stands; 0 if neither is found."""
-    for mark in marks:
-        at = text.find(mark) if mark else -1
-        if at >= 0:
-            return text.count("\n", 0, at) + 1
-    return 0
+def _filter(place: _Place, document: dict[Any, Any], policy: Policy) -> _Filter:
+    found = SigmaFilter.from_dict(document, policy=policy)
+    return _Filter(found, compile_detections(found.filter, policy.placeholders), fields_of(found.filter), place)
 
 
 # ---------------------------------------------------------------------------------------------------------- Compiling
 
 
 def _compile_all(
-    parsed: list[_Parsed], filters: list[tuple[str, SigmaFilter]], placeholders: Placeholders, problems: list[Problem]
+    parsed: list[_Parsed], filters: list[_Filter], placeholders: Placeholders, problems: list[Problem]
 ) -> list[Compiled]:
     compiled: list[Compiled] = []
     owners: dict[str, str] = {}
+    idle = dict.fromkeys(range(len(filters)))
     for each in parsed:
         rule = each.rule
         try:
-            for _, applied in filters:
-                filtered = applied.apply_on_rule(rule)
-                if isinstance(filtered, SigmaRule):
-                    rule = filtered
-            node = compile_rule(rule, placeholders)
-            described = _describe(rule, each.path)
+            node = compile_detections(rule.detection, placeholders)
+            narrowing = [i for i, applied in enumerate(filters) if applied.concerns(rule)]
+            for i in narrowing:
+                idle.pop(i, None)
+            if narrowing:
+                node = And([node, *(filters[i].node for i in narrowing)])
+            more = [name for i in narrowing for name in filters[i].fields]
+            described = _describe(rule, each.place.path, more)
             if described.id in owners:
                 raise Unsupported(f"has the id of a rule in {owners[described.id]}")
             compiled.append(Compiled(described, node, tuple(node.clauses())))
-            owners[described.id] = each.path
-        except (Unsupported, SigmaError, RecursionError) as error:
-            problems.append(_problem_of(rule, each.path, each.text, _said(error)))
+            owners[described.id] = each.place.path
         except Exception as error:  # pySigma meets malformed rules with all sorts of exceptions
-            problems.append(_problem_of(rule, each.path, each.text, f"{type(error).__name__}: {_said(error)}"))
+            problems.append(each.place.problem(rule.id, rule.title, error))
+    for i in idle:
+        applied = filters[i]
+        problems.append(
+            applied.place.problem(applied.filter.id, applied.filter.title, "filter: names no rule of its log source")
+        )
     return compiled
 
 
-def _describe(rule: SigmaRule, path: str) -> Rule:
+def _describe(rule: SigmaRule, path: str, more_fields: Sequence[str]) -> Rule:
     names = [tag.name.lower() for tag in rule.tags if tag.namespace == "attack"]
     return Rule(
         id=str(rule.id) if rule.id else _content_id(rule),
@@ -253,7 +268,7 @@ def _describe(rule: SigmaRule, path: str) -> Rule:
         path=path,
         description=rule.description or "",
         falsepositives=tuple(str(each) for each in rule.falsepositives),
-        fields=fields_of(rule),
+        fields=tuple(dict.fromkeys((*fields_of(rule.detection), *more_fields))),
     )
 
 

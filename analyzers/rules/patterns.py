@@ -189,8 +189,7 @@ def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    text = text.strip()
-    return _parse_address(text) if len(text) <= 64 else None
+    return _parse_address(text.strip()) if len(text) <= 64 else None
 
 
 def time_part(part: TimestampPart, bound: int, op: CompareOperators | None = None) -> Test:
