@@ -16,6 +16,7 @@ from sigma.conditions import (
 )
 from sigma.rule import SigmaDetections
 from sigma.types import (
+    CompareOperators,
     SigmaBool,
     SigmaCasedString,
     SigmaCIDRExpression,
@@ -29,27 +30,46 @@ from sigma.types import (
     SigmaString,
     SigmaTimestampPart,
     SigmaType,
+    SpecialChars,
+    TimestampPart,
 )
 
 from analyzers.rules import patterns
 from analyzers.rules.bounds import check_conditions
-from analyzers.rules.modifiers import Placeholders, Policy, filled
-from analyzers.rules.nodes import And, Exists, Field, FieldReference, Keyword, Node, Not, Null, Or
-from analyzers.rules.patterns import Test
+from analyzers.rules.modifiers import filled
+from analyzers.rules.nodes import And, AnyNode, AnyTest, Exists, Field, FieldReference, Keyword, Not, Null, Or
+from analyzers.rules.patterns import Cidr, Compare, Part, Sign, TimePart, Unit
+from analyzers.rules.policy import Policy
 from analyzers.rules.regexes import regex
-from analyzers.rules.rule import Unsupported
+from analyzers.rules.rule import Placeholders, Unsupported
+
+_SIGNS: dict[CompareOperators, Sign] = {
+    CompareOperators.LT: "<",
+    CompareOperators.LTE: "<=",
+    CompareOperators.GT: ">",
+    CompareOperators.GTE: ">=",
+    CompareOperators.NEQ: "!=",
+}
+_UNITS: dict[TimestampPart, Unit] = {
+    TimestampPart.MINUTE: "minute",
+    TimestampPart.HOUR: "hour",
+    TimestampPart.DAY: "day",
+    TimestampPart.WEEK: "week",
+    TimestampPart.MONTH: "month",
+    TimestampPart.YEAR: "year",
+}
 
 
-def compile_detections(detections: SigmaDetections, placeholders: Placeholders) -> Node:
+def compile_detections(detections: SigmaDetections, placeholders: Placeholders) -> AnyNode:
     """Return a rule's condition; several conditions are alternatives. Raises Unsupported or a SigmaError."""
     check_conditions(detections)
     compiled = [_node(condition.parse(), placeholders) for condition in detections.parsed_condition]
-    return compiled[0] if len(compiled) == 1 else Or(compiled)
+    return compiled[0] if len(compiled) == 1 else Or(tuple(compiled))
 
 
-def _node(condition: Any, placeholders: Placeholders) -> Node:
+def _node(condition: Any, placeholders: Placeholders) -> AnyNode:
     if isinstance(condition, ConditionAND):
-        return And([_node(part, placeholders) for part in condition.args])
+        return And(tuple(_node(part, placeholders) for part in condition.args))
     if isinstance(condition, ConditionOR):
         return _either([_node(part, placeholders) for part in condition.args])
     if isinstance(condition, ConditionNOT):
@@ -61,19 +81,19 @@ def _node(condition: Any, placeholders: Placeholders) -> Node:
     raise Unsupported("condition is empty" if condition is None else f"unknown condition {type(condition).__name__}")
 
 
-def _either(parts: list[Node]) -> Node:
+def _either(parts: list[AnyNode]) -> AnyNode:
     """Join alternatives; neighbours on the same field, and keywords, become one node."""
     if all(isinstance(part, Keyword) for part in parts):
-        return Keyword([test for part in parts if isinstance(part, Keyword) for test in part.tests])
-    joined: list[Node] = []
+        return Keyword(tuple(test for part in parts if isinstance(part, Keyword) for test in part.tests))
+    joined: list[AnyNode] = []
     for _, run in groupby(parts, key=lambda part: ("f", part.name) if isinstance(part, Field) else ("", id(part))):
         same = list(run)
         fields = [part for part in same if isinstance(part, Field)]
-        joined.append(Field(fields[0].name, [t for f in fields for t in f.tests]) if len(fields) > 1 else same[0])
-    return joined[0] if len(joined) == 1 else Or(joined)
+        joined.append(Field(fields[0].name, tuple(t for f in fields for t in f.tests)) if len(fields) > 1 else same[0])
+    return joined[0] if len(joined) == 1 else Or(tuple(joined))
 
 
-def _field(name: str, value: SigmaType, placeholders: Placeholders) -> Node:
+def _field(name: str, value: SigmaType, placeholders: Placeholders) -> AnyNode:
     if isinstance(value, SigmaExpansion):
         return _either([_field(name, each, placeholders) for each in value.values])
     if isinstance(value, SigmaNull):
@@ -81,46 +101,62 @@ def _field(name: str, value: SigmaType, placeholders: Placeholders) -> Node:
     if isinstance(value, SigmaExists):
         return Exists(name, value.exists)
     if isinstance(value, SigmaFieldReference):
-        return FieldReference(name, value.field, starts=value.starts_with, ends=value.ends_with)
-    return Field(name, [_test(each) for each in _expanded(value, placeholders)])
+        return FieldReference(name, value.field, bool(value.starts_with), bool(value.ends_with))
+    return Field(name, tuple(_test(each) for each in _expanded(value, placeholders)))
 
 
-def _keyword(value: SigmaType, placeholders: Placeholders) -> Node:
+def _keyword(value: SigmaType, placeholders: Placeholders) -> AnyNode:
     if isinstance(value, SigmaExpansion):
-        return Or([_keyword(each, placeholders) for each in value.values])
+        return Or(tuple(_keyword(each, placeholders) for each in value.values))
     if isinstance(value, SigmaNumber) and not isinstance(value, SigmaTimestampPart):
         value = SigmaString.from_str(patterns.number(value.number))
     elif isinstance(value, SigmaBool):
         value = SigmaString.from_str(str(value.boolean).lower())
     if not isinstance(value, SigmaString | SigmaRegularExpression):
         raise Unsupported(f"{type(value).__name__} needs a field")
-    return Keyword([_test(each, keyword=True) for each in _expanded(value, placeholders)])
+    return Keyword(tuple(_test(each, keyword=True) for each in _expanded(value, placeholders)))
 
 
-def _test(value: SigmaType, *, keyword: bool = False) -> Test:
+def _test(value: SigmaType, *, keyword: bool = False) -> AnyTest:
+    """Return the test of a value; what cannot be run is refused now and not when an event comes."""
     if isinstance(value, SigmaString):
-        return patterns.wildcard(value, cased=isinstance(value, SigmaCasedString), keyword=keyword)
+        return patterns.wildcard(_parts(value), cased=isinstance(value, SigmaCasedString), keyword=keyword).checked()
     if isinstance(value, SigmaTimestampPart):
-        return patterns.time_part(value.timestamp_part, int(value.number))
+        return _part_of_time(value)
     if isinstance(value, SigmaNumber):
-        literal = patterns.number(value.number)
-        return patterns.equals(literal, literal)
+        return patterns.equals(patterns.number(value.number))
     if isinstance(value, SigmaBool):
-        literal = "true" if value.boolean else "false"
-        return patterns.equals(literal, literal)
+        return patterns.equals("true" if value.boolean else "false")
     if isinstance(value, SigmaRegularExpression):
         flags = re.NOFLAG
         for flag in value.flags:
             flags |= value.sigma_to_python_flags[flag]
         return regex(str(value.regexp), flags)
     if isinstance(value, SigmaCIDRExpression):
-        return patterns.cidr(value.network)
+        return Cidr(str(value.network)).checked()
     if isinstance(value, SigmaCompareExpression):
-        number = value.number
-        if isinstance(number, SigmaTimestampPart):
-            return patterns.time_part(number.timestamp_part, int(number.number), value.op)
-        return patterns.compare(value.op, number.number)
+        if isinstance(value.number, SigmaTimestampPart):
+            return _part_of_time(value.number, _SIGNS[value.op])
+        return Compare(_SIGNS[value.op], str(value.number.number)).checked()
     raise Unsupported(f"values of type {type(value).__name__} are not supported")
+
+
+def _part_of_time(value: SigmaTimestampPart, sign: Sign | None = None) -> TimePart:
+    # Parts of a time are from 0 to 9999; what is beyond need not be told apart.
+    return TimePart(_UNITS[value.timestamp_part], min(max(int(value.number), -1), 10_000), sign).checked()
+
+
+def _parts(value: SigmaString) -> list[Part]:
+    """Return a text as literals and wildcards."""
+    parts: list[Part] = []
+    for part in value.s:
+        if isinstance(part, str):
+            parts.append(part)
+        elif isinstance(part, SpecialChars):
+            parts.append(None if part is SpecialChars.WILDCARD_MULTI else 1)
+        else:
+            raise Unsupported(f"placeholder %{part.name}% has no value in the settings")
+    return parts
 
 
 def _expanded(value: SigmaType, placeholders: Placeholders) -> Sequence[SigmaType]:

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from sigma.exceptions import SigmaValueError
@@ -29,7 +28,6 @@ from sigma.modifiers import (
     modifier_mapping,
     reverse_modifier_mapping,
 )
-from sigma.policy import SigmaPolicy
 from sigma.types import (
     Placeholder,
     SigmaCasedString,
@@ -41,46 +39,15 @@ from sigma.types import (
     SigmaType,
 )
 
-from analyzers.rules.regexes import Engine
-from analyzers.rules.rule import Unsupported
+from analyzers.rules.policy import Budget, Policy
+from analyzers.rules.rule import Placeholders, Unsupported
 
-#: Values by placeholder name, for the ``expand`` modifier.
-Placeholders = Mapping[str, Sequence[str]]
-#: What one file's values may become by their modifiers: values, and characters of all together.
-MAX_VALUES = 50_000
-MAX_CHARACTERS = 4_000_000
 #: The dashes that Windows programs take for one another.
 DASHES = "-/–—―"
 #: A dash that begins a parameter: before a word and not inside one.
 _DASH = re.compile(rf"\B[{DASHES}]\b")
 #: Dashes of one value that are written in all ways.
 MAX_DASHES = 3
-
-
-class Budget:
-    """How much the modifiers of one file may still make."""
-
-    def __init__(self) -> None:
-        self.values = MAX_VALUES
-        self.characters = MAX_CHARACTERS
-
-    def spend(self, values: int, characters: int) -> None:
-        """Take from the budget. Raises SigmaValueError when nothing is left."""
-        self.values -= values
-        self.characters -= characters
-        if self.values < 0 or self.characters < 0:
-            raise SigmaValueError(
-                f"modifiers make more than {MAX_VALUES} values or {MAX_CHARACTERS} characters of the rule's values"
-            )
-
-
-@dataclass
-class Policy(SigmaPolicy):
-    """What our modifiers need to know, handed to them through pySigma."""
-
-    regex_engine: Engine = field(default_factory=Engine)
-    placeholders: Placeholders = field(default_factory=dict)
-    budget: Budget = field(default_factory=Budget)
 
 
 class _Encoded(SigmaString):

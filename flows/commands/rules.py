@@ -20,7 +20,7 @@ from analyzers.rules import LogSource, RuleSet
 from flows.settings import Settings, load_settings
 from flows.usage import UsageError
 from operators.files import open_lines, read_line
-from operators.formats import Decoder, fields
+from operators.formats import VERBATIM, Decoder, fields
 
 #: Lines and bytes that are decoded and judged at once, at most.
 BATCH_LINES = 2_000
@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     return _check(args) if args.action == "check" else _match(args)
 
 
-def _load(path: Path) -> RuleSet:
+def _load(path: Path, cache: Path | None = None) -> RuleSet:
     try:
-        rules = RuleSet.load(path)
+        rules = RuleSet.load(path, cache=cache)
     except FileNotFoundError as error:
         raise UsageError(str(error)) from error
     if not rules.rules and not rules.problems:
@@ -129,7 +129,7 @@ def _match(args: argparse.Namespace) -> int:
     for name in args.files:
         if not Path(name).is_file() or not os.access(name, os.R_OK):
             raise UsageError(f"{name}: no such file, or not readable")
-    rules = _load(args.rules)
+    rules = _load(args.rules, settings.rules.cache_folder)
     print(f"{len(rules.rules):,} rules in force, {len(rules.problems):,} not (see winnow rules check)", file=sys.stderr)
     for name in args.files:
         try:
@@ -158,7 +158,7 @@ def _match_file(name: str, format: str, rules: RuleSet, settings: Settings) -> N
             start += len(lines)
             events += len(decoded.events)
             rejected.update(each.reason for each in decoded.rejected)
-            found = rules.match_batch(decoded.events, fields)
+            found = rules.match_batch(decoded.events, fields, VERBATIM)
             matches += len(found)
             sys.stdout.write(
                 "".join(

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from analyzers.rules import RuleSet
-from operators.formats import Decoder, FormatSettings, fields
+from operators.formats import VERBATIM, Decoder, FormatSettings, fields
 from tests.unit.analyzers.rules import sigma_cases, sigma_reference
 from tests.unit.analyzers.rules.sigma_cases import PLACEHOLDERS
 
@@ -59,9 +59,17 @@ def engine_pairs(
     assert not rules.problems, [str(problem) for problem in rules.problems]
     decoded = Decoder("test-0", FormatSettings(), format, "host").decode_batch(lines, range(len(lines)), 0)
     assert not decoded.rejected, decoded.rejected
-    found = {(match.index, int(match.rule.title)) for match in rules.match_batch(decoded.events, fields)}
+    first, again = (
+        {(match.index, int(match.rule.title)) for match in batch}
+        for batch in (
+            rules.match_batch(decoded.events, fields, VERBATIM),
+            rules.match_batch(decoded.events[::-1], fields, VERBATIM),
+        )
+    )
     assert not rules.failures
-    return found
+    last = len(lines) - 1
+    assert {(last - index, place) for index, place in again} == first, "what was met before changed the answer"
+    return first
 
 
 def as_decoded(raw: bytes, format: str) -> dict[str, Any]:
