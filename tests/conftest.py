@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what the chaos suite is told."""
+    """Add what the chaos suite and the Sigma differential test are told."""
     parser.addoption("--chaos-kills", type=int, default=3, help="workers that the chaos suite kills (default: 3)")
     parser.addoption("--chaos-seed", type=int, default=1, help="seed of the chaos suite (default: 1)")
     parser.addoption("--chaos-messages", type=int, default=0, help="its messages (7,000; from 10 kills on 100,000)")
@@ -26,6 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="kafka+postgres,postgres-crash",
         help="which outages, with commas, or all (default: kafka+postgres,postgres-crash)",
     )
+    parser.addoption("--sigma-cases", type=int, default=3_000, help="cases of the Sigma differential test (3,000)")
+    parser.addoption("--sigma-seed", type=int, default=1, help="its seed (default: 1)")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -35,8 +35,10 @@ class File(msgspec.Struct, frozen=True, eq=False):
 
     compiled: list[Compiled]
     problems: list[Problem]
-    #: Whether it holds filters, which concern the rules of other files.
-    filters: bool = False
+    #: Its filters, which concern the rules of other files, each as what is wrong if it names none.
+    filters: tuple[Problem, ...] = ()
+    #: Filters that name a rule of the file.
+    narrowed: tuple[Problem, ...] = ()
 
 
 class Loaded(msgspec.Struct, frozen=True, eq=False):

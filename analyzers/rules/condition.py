@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -14,10 +14,9 @@ from sigma.conditions import (
     ConditionOR,
     ConditionValueExpression,
 )
-from sigma.rule import SigmaRule
+from sigma.rule import SigmaDetections
 from sigma.types import (
     CompareOperators,
-    Placeholder,
     SigmaBool,
     SigmaCasedString,
     SigmaCIDRExpression,
@@ -36,13 +35,13 @@ from sigma.types import (
 )
 
 from analyzers.rules import patterns
+from analyzers.rules.bounds import check_conditions
+from analyzers.rules.modifiers import filled
 from analyzers.rules.nodes import And, AnyNode, AnyTest, Exists, Field, FieldReference, Keyword, Not, Null, Or
 from analyzers.rules.patterns import Cidr, Compare, Part, Sign, TimePart, Unit
+from analyzers.rules.policy import Policy
 from analyzers.rules.regexes import regex
 from analyzers.rules.rule import Placeholders, Unsupported
-
-#: Longest condition, characters.
-MAX_CONDITION = 20_000
 
 _SIGNS: dict[CompareOperators, Sign] = {
     CompareOperators.LT: "<",
@@ -61,15 +60,10 @@ _UNITS: dict[TimestampPart, Unit] = {
 }
 
 
-def compile_rule(rule: SigmaRule, placeholders: Placeholders) -> AnyNode:
-    """Return the rule's condition; several conditions are alternatives. Raises Unsupported or a SigmaError."""
-    compiled: list[AnyNode] = []
-    for condition in rule.detection.parsed_condition:
-        if not isinstance(condition.condition, str):
-            raise Unsupported("condition is not a text")
-        if len(condition.condition) > MAX_CONDITION:
-            raise Unsupported(f"condition is longer than {MAX_CONDITION} characters")
-        compiled.append(_node(condition.parse(), placeholders))
+def compile_detections(detections: SigmaDetections, placeholders: Placeholders) -> AnyNode:
+    """Return a rule's condition; several conditions are alternatives. Raises Unsupported or a SigmaError."""
+    check_conditions(detections)
+    compiled = [_node(condition.parse(), placeholders) for condition in detections.parsed_condition]
     return compiled[0] if len(compiled) == 1 else Or(tuple(compiled))
 
 
@@ -128,9 +122,7 @@ def _test(value: SigmaType, *, keyword: bool = False) -> AnyTest:
     if isinstance(value, SigmaString):
         return patterns.wildcard(_parts(value), cased=isinstance(value, SigmaCasedString), keyword=keyword).checked()
     if isinstance(value, SigmaTimestampPart):
-        expected = int(value.number)
-        # What no time can be need not be told apart.
-        return TimePart(_UNITS[value.timestamp_part], expected if 0 <= expected <= 9999 else -1).checked()
+        return _part_of_time(value)
     if isinstance(value, SigmaNumber):
         return patterns.equals(patterns.number(value.number))
     if isinstance(value, SigmaBool):
@@ -143,8 +135,15 @@ def _test(value: SigmaType, *, keyword: bool = False) -> AnyTest:
     if isinstance(value, SigmaCIDRExpression):
         return Cidr(str(value.network)).checked()
     if isinstance(value, SigmaCompareExpression):
+        if isinstance(value.number, SigmaTimestampPart):
+            return _part_of_time(value.number, _SIGNS[value.op])
         return Compare(_SIGNS[value.op], str(value.number.number)).checked()
     raise Unsupported(f"values of type {type(value).__name__} are not supported")
+
+
+def _part_of_time(value: SigmaTimestampPart, sign: Sign | None = None) -> TimePart:
+    # Parts of a time are from 0 to 9999; what is beyond need not be told apart.
+    return TimePart(_UNITS[value.timestamp_part], min(max(int(value.number), -1), 10_000), sign).checked()
 
 
 def _parts(value: SigmaString) -> list[Part]:
@@ -165,18 +164,13 @@ def _expanded(value: SigmaType, placeholders: Placeholders) -> Sequence[SigmaTyp
     if not isinstance(value, SigmaString | SigmaRegularExpression) or not value.contains_placeholder():
         return [value]
 
-    def values(placeholder: Placeholder) -> Iterator[SigmaString]:
-        found = placeholders.get(placeholder.name)
-        if not found:
-            raise Unsupported(f"placeholder %{placeholder.name}% has no value in the settings")
-        for text in found:
-            yield SigmaString(text)
-
-    return value.replace_placeholders(values)
+    if isinstance(value, SigmaString):
+        return filled(value, placeholders)
+    return [SigmaRegularExpression(str(each), value.flags, Policy()) for each in filled(value.regexp, placeholders)]
 
 
-def fields_of(rule: SigmaRule) -> tuple[str, ...]:
-    """Return the names of the fields that the rule's detections read, those referred to among them."""
+def fields_of(detections: SigmaDetections) -> tuple[str, ...]:
+    """Return the names of the fields that detections read, those referred to among them."""
     names: dict[str, None] = {}
 
     def walk(item: Any) -> None:
@@ -185,9 +179,10 @@ def fields_of(rule: SigmaRule) -> tuple[str, ...]:
         if getattr(item, "field", None):
             names[item.field] = None
         for value in getattr(item, "value", None) or ():
-            if isinstance(value, SigmaFieldReference):
-                names[value.field] = None
+            for each in value.values if isinstance(value, SigmaExpansion) else (value,):
+                if isinstance(each, SigmaFieldReference):
+                    names[each.field] = None
 
-    for detection in rule.detection.detections.values():
+    for detection in detections.detections.values():
         walk(detection)
     return tuple(names)

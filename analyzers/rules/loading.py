@@ -16,7 +16,7 @@ from analyzers.rules.rule import Placeholders, Problem
 #: Largest rule file, bytes.
 MAX_FILE = 1_000_000
 #: Part of every version: rises when the meaning of compiled rules changes.
-_ENGINE = b"winnow-rules-1"
+_ENGINE = b"winnow-rules-2"
 
 
 class _Source(msgspec.Struct, frozen=True, eq=False):
@@ -66,6 +66,8 @@ def load(paths: Sequence[Path | str], placeholders: Placeholders, cache: Path | 
             else:
                 compiled.append(one)
                 owners[rule.id] = rule.path
+    named = {each for source in sources for each in files[source.key].narrowed}
+    problems += [each for source in sources for each in files[source.key].filters if each not in named]
     return Loaded(compiled, problems, _version([source.digest for source in sources], placeholders))
 
 
@@ -73,11 +75,11 @@ def _compile(sources: Sequence[_Source], known: Mapping[str, File], filters: byt
     """Compile what is not known. A filter concerns the rules of all files: if filters changed, nothing is known."""
     from analyzers.rules.parsing import compile_file, parse  # pySigma takes 0.2 s; from cache it is not needed
 
-    parsed = {s.key: parse(s.path, s.raw) for s in sources if s.key not in known}
+    parsed = {s.key: parse(s.path, s.raw, placeholders) for s in sources if s.key not in known}
     filtering = [s for s in sources if (known[s.key].filters if s.key in known else parsed[s.key].filters)]
     now = hashlib.blake2b(b"".join(s.digest for s in filtering), digest_size=16).digest() if filtering else b""
     again = sources if now != filters else filtering
-    parsed.update((s.key, parse(s.path, s.raw)) for s in again if s.key not in parsed)
+    parsed.update((s.key, parse(s.path, s.raw, placeholders)) for s in again if s.key not in parsed)
     applied = [each for s in filtering for each in parsed[s.key].filters]
     keep = known if now == filters else {}
     return Kept(now, {s.key: keep.get(s.key) or compile_file(parsed[s.key], applied, placeholders) for s in sources})

@@ -185,14 +185,14 @@ class Null(Node, frozen=True, gc=False, tag="null"):
 
 
 class Exists(Node, frozen=True, gc=False, tag="exists"):
-    """The event has the field, or lacks it; null counts as lacking, an empty text does not."""
+    """The event has the field, or lacks it, whatever its value: the specification counts null as present."""
 
     name: str
     expected: bool
 
     def match(self, view: View) -> bool:
         """Return whether the field's presence is as expected."""
-        return view.exists(self.name) is self.expected
+        return view.has(self.name) is self.expected
 
     def explain(self, view: View, found: Evidence) -> None:
         """Say that the field exists or not."""

@@ -13,71 +13,101 @@ from sigma.collection import SigmaCollection
 from sigma.exceptions import SigmaError
 from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
-from sigma.rule.base import SigmaYAMLLoader
 
+from analyzers.rules.bounds import documents
 from analyzers.rules.compiled import Compiled, File
-from analyzers.rules.condition import compile_rule, fields_of
-from analyzers.rules.policy import POLICY
+from analyzers.rules.condition import compile_detections, fields_of
+from analyzers.rules.nodes import And, AnyNode
+from analyzers.rules.policy import Policy
 from analyzers.rules.rule import LogSource, Placeholders, Problem, Rule, Unsupported
 from state.alerts import Level
 
-#: Deepest nesting of YAML. The C parser overruns its stack at some thousands.
-MAX_YAML_DEPTH = 64
+#: Documents of a file in which some have an action: what ``global`` says is copied into each.
+MAX_TOGETHER = 500
 #: Longest reason of a problem, characters.
 MAX_PROBLEM = 400
 
 _TECHNIQUE = re.compile(r"t\d{4}(\.\d{3})?")
 _TACTIC = re.compile(r"[a-z]+([-_][a-z]+)*")
-#: An anchor, an indentation or a run of compact markers that can nest deeply: such a file's structure is checked first.
-_SUSPECT = re.compile(r"(?m)(?:^|[\s\[{,:\-])&\S|^[ \-?:]{60}")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a document stands."""
+
+    path: str
+    line: int = 0
+
+    def problem(self, rule_id: object, title: object, error: object, what: str = "") -> Problem:
+        """Return what is wrong with the rule that stands here."""
+        words = [text[:200] if isinstance(text, str) else "" for text in (str(rule_id) if rule_id else "", title)]
+        # Only our own refusals and pySigma's are for people as they are.
+        kind = "" if isinstance(error, SigmaError | Unsupported | RecursionError | str) else f"{type(error).__name__}: "
+        return Problem(self.path, _said(f"{what}{kind}{_said(error)}"), words[0][:64], words[1], self.line)
+
+
+class Filter(msgspec.Struct, frozen=True, eq=False):
+    """A Sigma filter: what else must hold of an event that meets one of the rules that it names."""
+
+    filter: SigmaFilter
+    node: AnyNode
+    fields: tuple[str, ...]
+    #: What is wrong with it if it names no rule.
+    idle: Problem
+
+    def concerns(self, rule: SigmaRule) -> bool:
+        """Return whether the filter names the rule, by id or name, or all of its log source."""
+        if rule.logsource not in self.filter.logsource:
+            return False
+        rules = self.filter.filter.rules
+        return isinstance(rules, str) or any(each.reference in (str(rule.id), rule.name) for each in rules)
 
 
 class Parsed(msgspec.Struct, eq=False):
     """What pySigma made of one file."""
 
     path: str
-    text: str = ""
-    rules: list[SigmaRule] = []
-    filters: list[SigmaFilter] = []
+    rules: list[tuple[Place, SigmaRule]] = []
+    filters: list[Filter] = []
     problems: list[Problem] = []
 
 
-def parse(path: str, raw: bytes) -> Parsed:
+def parse(path: str, raw: bytes, placeholders: Placeholders) -> Parsed:
     """Parse the documents of a file; what is wrong with it is in ``problems``."""
     parsed = Parsed(path)
     try:
-        parsed.text = raw.decode("utf-8-sig")
-        _parse(parsed)
+        _parse(parsed, raw.decode("utf-8-sig"), placeholders)
     except UnicodeDecodeError:
         parsed.problems.append(Problem(path, "file is not UTF-8"))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         parsed.problems.append(Problem(path, _said(f"not valid YAML: {error.problem}"), line=line))
-    except (Unsupported, yaml.YAMLError, ValueError, RecursionError) as error:
+    except (Unsupported, yaml.YAMLError, RecursionError) as error:
         parsed.problems.append(Problem(path, _said(error)))
+    except Exception as error:  # PyYAML meets hostile input with all sorts of exceptions
+        parsed.problems.append(Place(path).problem("", "", error))
     return parsed
 
 
-def compile_file(parsed: Parsed, filters: Sequence[SigmaFilter], placeholders: Placeholders) -> File:
+def compile_file(parsed: Parsed, filters: Sequence[Filter], placeholders: Placeholders) -> File:
     """Compile the rules of a file, with the filters of all files applied to them."""
     compiled: list[Compiled] = []
     problems = list(parsed.problems)
-    for rule in parsed.rules:
+    narrowed: dict[Problem, None] = {}
+    for place, rule in parsed.rules:
         try:
-            for applied in filters:
-                filtered = applied.apply_on_rule(rule)
-                if isinstance(filtered, SigmaRule):
-                    rule = filtered
-            node = compile_rule(rule, placeholders)
-            one = Compiled(_describe(rule, parsed), node, tuple(node.clauses()))
+            node = compile_detections(rule.detection, placeholders)
+            narrowing = [applied for applied in filters if applied.concerns(rule)]
+            narrowed.update(dict.fromkeys(applied.idle for applied in narrowing))
+            if narrowing:
+                node = And((node, *(applied.node for applied in narrowing)))
+            fields = (*fields_of(rule.detection), *(name for applied in narrowing for name in applied.fields))
+            one = Compiled(_describe(rule, place, fields), node, tuple(node.clauses()))
             # What cannot be written, such as half a surrogate pair of a placeholder, must not spoil what is beside it.
             msgspec.msgpack.encode(one)
             compiled.append(one)
-        except (Unsupported, SigmaError, RecursionError) as error:
-            problems.append(_problem_of(rule, parsed.path, parsed.text, _said(error)))
         except Exception as error:  # pySigma meets malformed rules with all sorts of exceptions
-            problems.append(_problem_of(rule, parsed.path, parsed.text, f"{type(error).__name__}: {_said(error)}"))
-    return File(compiled, problems, bool(parsed.filters))
+            problems.append(place.problem(rule.id, rule.title, error))
+    return File(compiled, problems, tuple(each.idle for each in parsed.filters), tuple(narrowed))
 
 
 def _said(error: object) -> str:
@@ -90,85 +120,68 @@ def _said(error: object) -> str:
     return text if len(text) <= MAX_PROBLEM else text[: MAX_PROBLEM - 1] + "…"
 
 
-def _parse(parsed: Parsed) -> None:
-    path, text, problems = parsed.path, parsed.text, parsed.problems
-    _check_structure(text)
-    documents = [document for document in yaml.load_all(text, Loader=SigmaYAMLLoader) if document is not None]
-    if not documents:
+def _parse(parsed: Parsed, text: str, placeholders: Placeholders) -> None:
+    path, problems = parsed.path, parsed.problems
+    found = list(documents(text))
+    if not found:
         raise Unsupported("file holds no rule")
-    plain: list[Any] = []
-    for document in documents:
-        if not isinstance(document, dict):
-            problems.append(Problem(path, f"a rule is a mapping, not a {type(document).__name__}"))
+    policy = Policy(placeholders=placeholders)
+    plain: list[tuple[Place, dict[Any, Any]]] = []
+    for line, document in found:
+        place = Place(path, line)
+        if isinstance(document, Unsupported):
+            problems.append(place.problem("", "", document))
+        elif not isinstance(document, dict):
+            problems.append(place.problem("", "", f"a rule is a mapping, not a {type(document).__name__}"))
         elif "correlation" in document:
-            problems.append(_problem(path, text, document, "correlation rules come with a later issue"))
+            problems.append(_refused(place, document, "correlation rules come with a later issue"))
         elif "filter" in document:
             try:
-                parsed.filters.append(SigmaFilter.from_dict(document))
-            except (SigmaError, AttributeError, TypeError, KeyError, ValueError) as error:
-                problems.append(_problem(path, text, document, f"filter: {_said(error)}"))
+                parsed.filters.append(_filter(place, document, policy))
+            except Exception as error:  # as below
+                problems.append(_refused(place, document, error, "filter: "))
         else:
-            plain.append(document)
+            plain.append((place, document))
     # Documents with an action (global, repeat, reset) concern their neighbours; all others stand for themselves.
-    together = any("action" in document for document in plain)
-    for batch in [plain] if together else [[document] for document in plain]:
+    together = any("action" in document for _, document in plain)
+    if together and len(plain) > MAX_TOGETHER:
+        raise Unsupported(f"file with action documents holds more than {MAX_TOGETHER} of them")
+    for batch in [plain] if together else [[each] for each in plain]:
+        place, document = batch[0]
         try:
-            collection = SigmaCollection.from_dicts(batch, collect_errors=True, policy=POLICY)
+            collection = SigmaCollection.from_dicts(
+                [document for _, document in batch], collect_errors=True, policy=policy
+            )
         except Exception as error:  # pySigma meets malformed rules with all sorts of exceptions
-            kind = "" if isinstance(error, SigmaError | RecursionError) else f"{type(error).__name__}: "
-            problems.append(_problem(path, text, batch[0], kind + _said(error)))
+            problems.append(_refused(place, document, error))
             continue
         of_rules = {id(error) for rule in collection.rules for error in rule.errors}
-        whole = [error for error in collection.errors if id(error) not in of_rules]
-        problems.extend(_problem(path, text, batch[0], _said(error)) for error in whole)
-        for rule in collection.rules:
+        problems.extend(_refused(place, document, error) for error in collection.errors if id(error) not in of_rules)
+        # Of several documents, those without an action or with ``repeat`` are rules, in order.
+        places = [place for place, document in batch if document.get("action") in (None, "repeat")]
+        exact = len(places) == len(collection.rules)
+        for i, rule in enumerate(collection.rules):
+            at = places[i] if exact else place
             if isinstance(rule, SigmaRule) and rule.errors:
                 reasons = dict.fromkeys(_said(error) for error in rule.errors)
-                problems.append(_problem_of(rule, path, text, "; ".join(reasons)))
+                problems.append(at.problem(rule.id, rule.title, "; ".join(reasons)))
             elif isinstance(rule, SigmaRule):
-                parsed.rules.append(rule)
+                parsed.rules.append((at, rule))
 
 
-def _check_structure(text: str) -> None:
-    """Refuse what would harm the YAML loader: deep nesting, and merge keys, whose aliases multiply."""
-    if text.count("[") + text.count("{") <= MAX_YAML_DEPTH and not _SUSPECT.search(text):
-        return
-    depth = 0
-    merging = False
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_YAML_DEPTH:
-                raise Unsupported(f"YAML is nested deeper than {MAX_YAML_DEPTH}")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.ScalarEvent) and event.value == "<<" and not event.style:
-            merging = True
-        if merging and isinstance(event, yaml.AliasEvent):
-            raise Unsupported("YAML merge keys (<<) are not accepted")
+def _refused(place: Place, document: dict[Any, Any], error: object, what: str = "") -> Problem:
+    # What should be a text may be anything, and writing it out may take for ever.
+    rule_id, title = (value if isinstance(value := document.get(name), str) else "" for name in ("id", "title"))
+    return place.problem(rule_id, title, error, what)
 
 
-def _problem(path: str, text: str, document: dict[Any, Any], why: str) -> Problem:
-    rule_id, title = str(document.get("id") or "")[:64], str(document.get("title") or "")[:200]
-    return Problem(path, why, rule_id, title, _line(text, rule_id, title))
+def _filter(place: Place, document: dict[Any, Any], policy: Policy) -> Filter:
+    found = SigmaFilter.from_dict(document, policy=policy)
+    node, idle = compile_detections(found.filter, policy.placeholders), "filter: names no rule of its log source"
+    return Filter(found, node, fields_of(found.filter), place.problem(found.id, found.title, idle))
 
 
-def _problem_of(rule: SigmaRule, path: str, text: str, why: str) -> Problem:
-    rule_id, title = str(rule.id or ""), str(rule.title or "")[:200]
-    return Problem(path, why if len(why) <= MAX_PROBLEM else why[: MAX_PROBLEM - 1] + "…", rule_id, title,
-                   _line(text, rule_id, title))  # fmt: skip
-
-
-def _line(text: str, *marks: str) -> int:
-    """Return the line, from 1, where a rule's id or title stands; 0 if neither is found."""
-    for mark in marks:
-        at = text.find(mark) if mark else -1
-        if at >= 0:
-            return text.count("\n", 0, at) + 1
-    return 0
-
-
-def _describe(rule: SigmaRule, parsed: Parsed) -> Rule:
+def _describe(rule: SigmaRule, place: Place, fields: Sequence[str]) -> Rule:
     names = [tag.name.lower() for tag in rule.tags if tag.namespace == "attack"]
     rule_id = str(rule.id) if rule.id else _content_id(rule)
     return Rule(
@@ -179,11 +192,11 @@ def _describe(rule: SigmaRule, parsed: Parsed) -> Rule:
         logsource=LogSource(rule.logsource.product or "", rule.logsource.category or "", rule.logsource.service or ""),
         techniques=tuple(dict.fromkeys(name.upper() for name in names if _TECHNIQUE.fullmatch(name))),
         tactics=tuple(dict.fromkeys(name.replace("_", "-") for name in names if _TACTIC.fullmatch(name))),
-        path=parsed.path,
+        path=place.path,
         description=rule.description or "",
         falsepositives=tuple(str(each) for each in rule.falsepositives),
-        fields=fields_of(rule),
-        line=_line(parsed.text, rule_id, rule.title),
+        fields=tuple(dict.fromkeys(fields)),
+        line=place.line,
     )
 
 

@@ -6,6 +6,7 @@ A test is plain data, so that compiled rules can be kept on disk; the function t
 from __future__ import annotations
 
 import operator
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -223,19 +224,18 @@ def _number(text: str) -> float:
         return float(text)
 
 
+#: Decimal notation, ASCII digits. What else Python reads as a number (``1_0``, ``inf``, other scripts' digits) is none.
+_NUMBER = re.compile(
+    r"\s*[+-]?(?:([0-9]+)|[0-9]+\.[0-9]*(?:[eE][+-]?[0-9]+)?|(?:\.[0-9]+|[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*"
+)
+
+
 def _as_number(text: str) -> float | None:
+    found = _NUMBER.fullmatch(text) if len(text) <= 64 else None
+    if found is None:
+        return None
     # Whole numbers stay exact: a float cannot tell 2**53 from 2**53 + 1.
-    if len(text) > 64 or "_" in text:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if value == value else None
+    return int(text) if found[1] else float(text)
 
 
 class Cidr(Test, frozen=True, dict=True, omit_defaults=True, tag="cidr"):
@@ -250,7 +250,12 @@ class Cidr(Test, frozen=True, dict=True, omit_defaults=True, tag="cidr"):
 
         def ok(text: str) -> bool:
             address = _address(text)
-            return address is not None and address.version == network.version and address in network
+            if address is None:
+                return False
+            if address.version == network.version and address in network:
+                return True
+            mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+            return mapped is not None and network.version == 4 and mapped in network
 
         return ok
 
@@ -263,17 +268,13 @@ class Cidr(Test, frozen=True, dict=True, omit_defaults=True, tag="cidr"):
 @lru_cache(maxsize=8192)
 def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        address = ip_address(text)
+        return ip_address(text)
     except ValueError:
         return None
-    if isinstance(address, IPv6Address):
-        return address.ipv4_mapped or address
-    return address
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    text = text.strip()
-    return _parse_address(text) if len(text) <= 64 else None
+    return _parse_address(text.strip()) if len(text) <= 64 else None
 
 
 Unit = Literal["minute", "hour", "day", "week", "month", "year"]
@@ -292,22 +293,29 @@ class TimePart(Test, frozen=True, dict=True, omit_defaults=True, tag="time"):
 
     unit: Unit
     expected: int
+    #: How the part compares with what is expected; equal if it does not say.
+    sign: Sign | None = None
 
     @cached_property
     def ok(self) -> Callable[[str], bool]:
         """Return what reads the time."""
         get, expected = _UNITS[self.unit], self.expected
+        holds = _COMPARISONS[self.sign] if self.sign is not None else operator.eq
 
         def ok(text: str) -> bool:
             moment = _moment(text)
-            return moment is not None and get(moment) == expected
+            return moment is not None and bool(holds(get(moment), expected))
 
         return ok
 
     @property
     def shown(self) -> str:
         """Return the part and its value."""
-        return f"{self.unit} is {self.expected}"
+        return f"{self.unit} {self.sign or 'is'} {self.expected}"
+
+
+#: A date, alone or with a time after it. Python's parser takes any letter between the two, and weeks.
+_STAMP = re.compile(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8})(?:[Tt ][0-9:.,]+(?:[Zz]|[+-][0-9:]+)?)?")
 
 
 def _moment(text: str) -> datetime | None:
@@ -320,7 +328,9 @@ def _moment(text: str) -> datetime | None:
                 if value / unit < 1e11:
                     return datetime.fromtimestamp(value / unit, UTC)
             return None
-        moment = datetime.fromisoformat(text)
+        if not _STAMP.fullmatch(text):
+            return None
+        moment = datetime.fromisoformat(text.upper())
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, Protocol, TypeVar
 
 from analyzers.rules.compiled import Compiled
@@ -15,6 +16,8 @@ from analyzers.rules.reasons import reason
 from analyzers.rules.view import Spellings, View
 from state.events import Fields, Kind
 
+#: Stands for fields that an event lacks, which null is not: it hides other spellings, and ``exists`` asks for it.
+_ABSENT = repeat(object())
 #: A rule that an event meets: its place in the set, the rule, the reason.
 Decided = tuple[int, Compiled, str]
 #: No reason, but a sign that none was looked for yet.
@@ -81,7 +84,7 @@ class Group:
             if inputs is None:
                 inputs = self._inputs[here] = tuple(dict.fromkeys(self._names(self.rules[here], spellings)))
             # Values repeat, and so do the rules that they nearly meet.
-            key: tuple[Any, ...] = (here, *map(fields.get, inputs))
+            key: tuple[Any, ...] = (here, *map(fields.get, inputs, _ABSENT))
             if bool in map(type, key):  # True and 1 are one key to a dict and two texts to a rule
                 key = (*key, *map(type, key))
             try:

@@ -3,7 +3,7 @@
 RE2 searches in linear time, so a rule cannot stop the stream. What it refuses (look-around, back-references, atomic
 groups, repeat counts above 1,000) goes to ``re``, and only if its structure bounds the time: a rule that could take
 more than quadratic time is refused by name. Both read ``\\w \\d \\s \\b`` as ASCII, as PCRE does by default, and fold
-case by Unicode under the ``i`` flag. RE2's ``$`` is the very end of the text.
+case by Unicode under the ``i`` flag. ``$`` is the end of the text or before a newline that ends it, as in PCRE.
 """
 
 from __future__ import annotations
@@ -72,6 +72,11 @@ def compile_pattern(pattern: str, flags: re.RegexFlag) -> Callable[[str], bool]:
     except re2.error as error:
         return _python(pattern, flags, str(error))
     search = linear.search
+    if "$" in pattern and not flags & re.MULTILINE:
+        # PCRE's $ is before a newline that ends the text, too; RE2's is the very end.
+        return lambda text: (
+            search(utf8(text)) is not None or (text.endswith("\n") and search(utf8(text[:-1])) is not None)
+        )
     return lambda text: search(utf8(text)) is not None
 
 

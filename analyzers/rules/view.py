@@ -189,3 +189,10 @@ class View:
     def exists(self, name: str) -> bool:
         """Return whether the event has the field with a value other than null; an empty text is a value."""
         return self.value(name) is not None
+
+    def has(self, name: str) -> bool:
+        """Return whether the event has the field at all, null or not."""
+        if self._aliases and (alias := self._aliases.get(name.casefold())) is not None:
+            return alias.read(self.fields) is not None
+        fields = self.fields
+        return name in fields or any(other in fields for other in self._spellings.others(name) or ())

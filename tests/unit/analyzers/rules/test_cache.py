@@ -61,9 +61,9 @@ def folder(
         made.put(name, f"{name}-value")
     parse = parsing.parse
 
-    def noted(path: str, raw: bytes) -> parsing.Parsed:
+    def noted(path: str, *rest: Any) -> parsing.Parsed:
         made.parsed.append(Path(path).stem)
-        return parse(path, raw)
+        return parse(path, *rest)
 
     monkeypatch.setattr(parsing, "parse", noted)
     return made
