@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaDetections
 from sigma.rule.base import SigmaYAMLLoader
-from sigma.types import SigmaExpansion
+from sigma.types import SigmaExpansion, SigmaNull, SigmaRegularExpression, SigmaString, SigmaType, SpecialChars
 
 from analyzers.rules.rule import Unsupported
 
@@ -30,6 +30,9 @@ MAX_NUMBER = 64
 MAX_CONDITION = 20_000
 MAX_CONDITION_DEPTH = 24
 MAX_CONDITION_VALUES = 100_000
+#: Regular expressions of a rule, and values with wildcards inside. Nothing spares an event the search for each.
+MAX_REGEXES = 500
+MAX_WILDCARDS = 2_000
 
 #: An anchor, an indentation or a run of compact markers that can nest deeply: such a file's structure is checked first.
 _SUSPECT = re.compile(r"(?m)(?:^|[\s\[{,:\-])&\S|^[ \-?:]{60}")
@@ -128,7 +131,12 @@ def _check_document(document: Any) -> int:
 
 def check_conditions(detections: SigmaDetections) -> None:
     """Refuse conditions that would be slow to parse, or name so much so often that they grow beyond measure."""
-    sizes = {name: _values(detection) for name, detection in detections.detections.items()}
+    sizes = {name: len(list(_values(detection))) for name, detection in detections.detections.items()}
+    everything = [value for detection in detections.detections.values() for value in _values(detection)]
+    if sum(isinstance(value, SigmaRegularExpression) for value in everything) > MAX_REGEXES:
+        raise Unsupported(f"rule has more than {MAX_REGEXES} regular expressions")
+    if sum(isinstance(value, SigmaString) and _inner(value) for value in everything) > MAX_WILDCARDS:
+        raise Unsupported(f"rule has more than {MAX_WILDCARDS} values with wildcards inside")
     length = values = 0
     for each in detections.parsed_condition:
         condition = each.condition
@@ -161,11 +169,22 @@ def _depth(condition: str) -> int:
     return deepest
 
 
-def _values(detection: SigmaDetection | SigmaDetectionItem) -> int:
+def _values(detection: SigmaDetection | SigmaDetectionItem) -> Iterator[SigmaType]:
     if isinstance(detection, SigmaDetectionItem):
-        return 1 + sum(_alternatives(value) for value in detection.value)
-    return 1 + sum(_values(item) for item in detection.detection_items)
+        for value in detection.value or [SigmaNull()]:
+            yield from _alternatives(value)
+    else:
+        for item in detection.detection_items:
+            yield from _values(item)
 
 
-def _alternatives(value: Any) -> int:
-    return sum(_alternatives(each) for each in value.values) if isinstance(value, SigmaExpansion) else 1
+def _inner(value: SigmaString) -> bool:
+    return any(isinstance(part, SpecialChars) for part in value.s[1:-1])
+
+
+def _alternatives(value: SigmaType) -> Iterator[SigmaType]:
+    if isinstance(value, SigmaExpansion):
+        for each in value.values:
+            yield from _alternatives(each)
+    else:
+        yield value

@@ -146,6 +146,9 @@ def texts_item(rng: random.Random, name: str) -> Item:
         extra = rng.choice([None, 7, True, 0.5, ""])
         values.append(extra)
         witnesses.append(extra)
+    if rng.random() < 0.05:  # long lists are searched otherwise
+        values += [f"filler{i}" for i in range(70)]
+        rng.shuffle(values)
     return Item("|".join([name, *modifiers]), listed(rng, values), [(name, w) for w in witnesses])
 
 
