@@ -66,7 +66,7 @@ def documents(text: str) -> Iterator[tuple[int, Any]]:
             if node is None or document is None:
                 continue
             try:
-                nodes += _check_document(document)
+                nodes += size(document)
             except Unsupported as error:
                 document = error
             if nodes > MAX_FILE_NODES:
@@ -97,36 +97,36 @@ def _check_structure(text: str) -> None:
             raise Unsupported("YAML merge keys (<<) are not accepted")
 
 
-def _check_document(document: Any) -> int:
+def size(document: Any) -> int:
     """Return a document's number of values with its aliases written out. Raises Unsupported for too many."""
     known: dict[int, tuple[int, int]] = {}
-    open_: set[int] = set()
+    return _size(document, known, set())[0]
 
-    def size(value: Any) -> tuple[int, int]:
-        if not isinstance(value, dict | list):
-            return 1, len(value) if isinstance(value, str) else 8
-        if id(value) in known:
-            return known[id(value)]
-        if id(value) in open_:
-            raise Unsupported("a YAML alias holds itself")
-        open_.add(id(value))
-        nodes, characters = 1, 0
-        for key, inner in value.items() if isinstance(value, dict) else ((None, each) for each in value):
-            if isinstance(key, str):
-                if key.count("|") > MAX_MODIFIERS or len(key) > MAX_KEY:
-                    raise Unsupported(f"a name has more than {MAX_MODIFIERS} modifiers or {MAX_KEY} characters")
-                characters += len(key)
-            more, longer = size(inner)
-            nodes, characters = nodes + more, characters + longer
-        if nodes > MAX_NODES or characters > MAX_CHARACTERS:
-            raise Unsupported(
-                f"a document holds more than {MAX_NODES} values or {MAX_CHARACTERS} characters, aliases written out"
-            )
-        open_.discard(id(value))
-        known[id(value)] = nodes, characters
-        return nodes, characters
 
-    return size(document)[0]
+def _size(value: Any, known: dict[int, tuple[int, int]], within: set[int]) -> tuple[int, int]:
+    """Return the number of values and of characters; those of a list or mapping met before are known."""
+    if not isinstance(value, dict | list):
+        return 1, len(value) if isinstance(value, str) else 8
+    if id(value) in known:
+        return known[id(value)]
+    if id(value) in within:
+        raise Unsupported("a YAML alias holds itself")
+    within.add(id(value))
+    nodes, characters = 1, 0
+    for key, inner in value.items() if isinstance(value, dict) else ((None, each) for each in value):
+        if isinstance(key, str):
+            if key.count("|") > MAX_MODIFIERS or len(key) > MAX_KEY:
+                raise Unsupported(f"a name has more than {MAX_MODIFIERS} modifiers or {MAX_KEY} characters")
+            characters += len(key)
+        more, longer = _size(inner, known, within)
+        nodes, characters = nodes + more, characters + longer
+    if nodes > MAX_NODES or characters > MAX_CHARACTERS:
+        raise Unsupported(
+            f"a document holds more than {MAX_NODES} values or {MAX_CHARACTERS} characters, aliases written out"
+        )
+    within.discard(id(value))
+    known[id(value)] = nodes, characters
+    return nodes, characters
 
 
 def check_conditions(detections: SigmaDetections) -> None:

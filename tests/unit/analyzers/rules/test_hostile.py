@@ -59,6 +59,10 @@ def cases() -> dict[str, tuple[str, str]]:
         "a number of many digits": (detection("    A: 0x" + "f" * 900_000), "number is too long"),
         "a key that is a list": ("? [a]\n: b\n", "unhashable"),
         "200,000 documents": ("---\n" * 200_000, "documents"),
+        "a long global document": (
+            "---\n".join(["action: global\n" + values("A", *range(20_000))] + ["detection: {t: {B: 1}}\n"] * 400),
+            "documents with an action",
+        ),
         "brackets 100,000 deep": (detection("    A: 1", "(" * 100_000 + "sel" + ")" * 100_000), "longer than"),
         "brackets 5,000 deep": (detection("    A: 1", "(" * 5_000 + "sel" + ")" * 5_000), "nested deeper"),
         "brackets 20 deep": (detection("    A: 1", "(" * 20 + "sel" + ")" * 20), ""),
