@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="kafka+postgres,postgres-crash",
         help="which outages, with commas, or all (default: kafka+postgres,postgres-crash)",
     )
-    parser.addoption("--sigma-cases", type=int, default=3_000, help="cases of the Sigma differential test (3,000)")
+    parser.addoption("--sigma-cases", type=int, default=2_000, help="cases of the Sigma differential test (2,000)")
     parser.addoption("--sigma-seed", type=int, default=1, help="its seed (default: 1)")
 
 

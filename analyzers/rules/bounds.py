@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaDetections
 from sigma.rule.base import SigmaYAMLLoader
-from sigma.types import SigmaExpansion
+from sigma.types import SigmaExpansion, SigmaNull, SigmaRegularExpression, SigmaString, SigmaType, SpecialChars
 
 from analyzers.rules.rule import Unsupported
 
@@ -30,6 +30,9 @@ MAX_NUMBER = 64
 MAX_CONDITION = 20_000
 MAX_CONDITION_DEPTH = 24
 MAX_CONDITION_VALUES = 100_000
+#: Regular expressions of a rule, and values with wildcards inside. Nothing spares an event the search for each.
+MAX_REGEXES = 500
+MAX_WILDCARDS = 2_000
 
 #: An anchor, an indentation or a run of compact markers that can nest deeply: such a file's structure is checked first.
 _SUSPECT = re.compile(r"(?m)(?:^|[\s\[{,:\-])&\S|^[ \-?:]{60}")
@@ -63,7 +66,7 @@ def documents(text: str) -> Iterator[tuple[int, Any]]:
             if node is None or document is None:
                 continue
             try:
-                nodes += _check_document(document)
+                nodes += size(document)
             except Unsupported as error:
                 document = error
             if nodes > MAX_FILE_NODES:
@@ -94,41 +97,46 @@ def _check_structure(text: str) -> None:
             raise Unsupported("YAML merge keys (<<) are not accepted")
 
 
-def _check_document(document: Any) -> int:
+def size(document: Any) -> int:
     """Return a document's number of values with its aliases written out. Raises Unsupported for too many."""
     known: dict[int, tuple[int, int]] = {}
-    open_: set[int] = set()
+    return _size(document, known, set())[0]
 
-    def size(value: Any) -> tuple[int, int]:
-        if not isinstance(value, dict | list):
-            return 1, len(value) if isinstance(value, str) else 8
-        if id(value) in known:
-            return known[id(value)]
-        if id(value) in open_:
-            raise Unsupported("a YAML alias holds itself")
-        open_.add(id(value))
-        nodes, characters = 1, 0
-        for key, inner in value.items() if isinstance(value, dict) else ((None, each) for each in value):
-            if isinstance(key, str):
-                if key.count("|") > MAX_MODIFIERS or len(key) > MAX_KEY:
-                    raise Unsupported(f"a name has more than {MAX_MODIFIERS} modifiers or {MAX_KEY} characters")
-                characters += len(key)
-            more, longer = size(inner)
-            nodes, characters = nodes + more, characters + longer
-        if nodes > MAX_NODES or characters > MAX_CHARACTERS:
-            raise Unsupported(
-                f"a document holds more than {MAX_NODES} values or {MAX_CHARACTERS} characters, aliases written out"
-            )
-        open_.discard(id(value))
-        known[id(value)] = nodes, characters
-        return nodes, characters
 
-    return size(document)[0]
+def _size(value: Any, known: dict[int, tuple[int, int]], within: set[int]) -> tuple[int, int]:
+    """Return the number of values and of characters; those of a list or mapping met before are known."""
+    if not isinstance(value, dict | list):
+        return 1, len(value) if isinstance(value, str) else 8
+    if id(value) in known:
+        return known[id(value)]
+    if id(value) in within:
+        raise Unsupported("a YAML alias holds itself")
+    within.add(id(value))
+    nodes, characters = 1, 0
+    for key, inner in value.items() if isinstance(value, dict) else ((None, each) for each in value):
+        if isinstance(key, str):
+            if key.count("|") > MAX_MODIFIERS or len(key) > MAX_KEY:
+                raise Unsupported(f"a name has more than {MAX_MODIFIERS} modifiers or {MAX_KEY} characters")
+            characters += len(key)
+        more, longer = _size(inner, known, within)
+        nodes, characters = nodes + more, characters + longer
+    if nodes > MAX_NODES or characters > MAX_CHARACTERS:
+        raise Unsupported(
+            f"a document holds more than {MAX_NODES} values or {MAX_CHARACTERS} characters, aliases written out"
+        )
+    within.discard(id(value))
+    known[id(value)] = nodes, characters
+    return nodes, characters
 
 
 def check_conditions(detections: SigmaDetections) -> None:
     """Refuse conditions that would be slow to parse, or name so much so often that they grow beyond measure."""
-    sizes = {name: _values(detection) for name, detection in detections.detections.items()}
+    sizes = {name: len(list(_values(detection))) for name, detection in detections.detections.items()}
+    everything = [value for detection in detections.detections.values() for value in _values(detection)]
+    if sum(isinstance(value, SigmaRegularExpression) for value in everything) > MAX_REGEXES:
+        raise Unsupported(f"rule has more than {MAX_REGEXES} regular expressions")
+    if sum(isinstance(value, SigmaString) and _inner(value) for value in everything) > MAX_WILDCARDS:
+        raise Unsupported(f"rule has more than {MAX_WILDCARDS} values with wildcards inside")
     length = values = 0
     for each in detections.parsed_condition:
         condition = each.condition
@@ -161,11 +169,22 @@ def _depth(condition: str) -> int:
     return deepest
 
 
-def _values(detection: SigmaDetection | SigmaDetectionItem) -> int:
+def _values(detection: SigmaDetection | SigmaDetectionItem) -> Iterator[SigmaType]:
     if isinstance(detection, SigmaDetectionItem):
-        return 1 + sum(_alternatives(value) for value in detection.value)
-    return 1 + sum(_values(item) for item in detection.detection_items)
+        for value in detection.value or [SigmaNull()]:
+            yield from _alternatives(value)
+    else:
+        for item in detection.detection_items:
+            yield from _values(item)
 
 
-def _alternatives(value: Any) -> int:
-    return sum(_alternatives(each) for each in value.values) if isinstance(value, SigmaExpansion) else 1
+def _inner(value: SigmaString) -> bool:
+    return any(isinstance(part, SpecialChars) for part in value.s[1:-1])
+
+
+def _alternatives(value: SigmaType) -> Iterator[SigmaType]:
+    if isinstance(value, SigmaExpansion):
+        for each in value.values:
+            yield from _alternatives(each)
+    else:
+        yield value

@@ -43,6 +43,10 @@ from analyzers.rules.policy import Policy
 from analyzers.rules.regexes import regex
 from analyzers.rules.rule import Placeholders, Unsupported
 
+#: Wildcards of one value. The states of a search grow with every ``?`` after a ``*``.
+MAX_MANY = 1_000
+MAX_ONE = 64
+
 _SIGNS: dict[CompareOperators, Sign] = {
     CompareOperators.LT: "<",
     CompareOperators.LTE: "<=",
@@ -149,6 +153,8 @@ def _part_of_time(value: SigmaTimestampPart, sign: Sign | None = None) -> TimePa
 def _parts(value: SigmaString) -> list[Part]:
     """Return a text as literals and wildcards."""
     parts: list[Part] = []
+    if value.s.count(SpecialChars.WILDCARD_MULTI) > MAX_MANY or value.s.count(SpecialChars.WILDCARD_SINGLE) > MAX_ONE:
+        raise Unsupported(f"one value has more than {MAX_MANY} wildcards * or {MAX_ONE} wildcards ?")
     for part in value.s:
         if isinstance(part, str):
             parts.append(part)

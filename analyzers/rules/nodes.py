@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from functools import cached_property
 
 import msgspec
 
+from analyzers.rules.literals import Shortlist
 from analyzers.rules.patterns import Atom, Cidr, Compare, Like, Test, Text, TimePart
 from analyzers.rules.regexes import Regex
 from analyzers.rules.view import ANY_FIELD, View
@@ -19,6 +21,8 @@ AnyTest = Text | Like | Regex | Cidr | Compare | TimePart
 
 #: Alternatives in one necessary clause; a larger clause is not worth a prefilter's memory.
 MAX_CLAUSE = 5_000
+#: From so many tests on, one scan says which of them a text may pass.
+MANY = 64
 
 #: Alternatives on (field, atom), one of which holds in every event that meets the node.
 Clause = tuple[tuple[str, Atom], ...]
@@ -99,33 +103,43 @@ class Not(Node, frozen=True, gc=False, tag="not"):
         return not self.part.match(view)
 
 
-class Field(Node, frozen=True, gc=False, tag="field"):
+class Field(Node, frozen=True, gc=True, dict=True, tag="field"):
     """One of a field's values passes one of the tests."""
 
     name: str
     tests: tuple[AnyTest, ...]
 
+    @cached_property
+    def _shortlist(self) -> Shortlist:
+        return Shortlist(self.tests)
+
     def match(self, view: View) -> bool:
         """Return whether a value passes a test."""
-        plain = view.plain(self.name)
-        if not plain:
-            return False
-        folded = view.folded(self.name)
-        for test in self.tests:
-            ok = test.ok
-            for text in folded if test.folded else plain:
-                if ok(text):
-                    return True
-        return False
+        return self._first(view) is not None
 
     def explain(self, view: View, found: Evidence) -> None:
         """Append the first value that passes, as the event wrote it."""
-        plain, folded = view.plain(self.name), view.folded(self.name)
+        first = self._first(view)
+        if first is not None:
+            found.append((self.name, first[0].shown, first[1]))
+
+    def _first(self, view: View) -> tuple[Test, str] | None:
+        plain = view.plain(self.name)
+        if not plain:
+            return None
+        folded = view.folded(self.name)
+        if len(self.tests) > MANY:
+            for i, text in enumerate(folded):
+                for test in self._shortlist.of(text):
+                    if test.ok(text if test.folded else plain[i]):
+                        return test, plain[i]
+            return None
         for test in self.tests:
+            ok = test.ok
             for i, text in enumerate(folded if test.folded else plain):
-                if test.ok(text):
-                    found.append((self.name, test.shown, plain[i]))
-                    return
+                if ok(text):
+                    return test, plain[i]
+        return None
 
     def clauses(self) -> list[Clause]:
         """Return the tests as one clause, if each has a cheap necessary test."""
@@ -135,10 +149,14 @@ class Field(Node, frozen=True, gc=False, tag="field"):
         return [tuple((self.name, atom) for atom in atoms if atom is not None)]
 
 
-class Keyword(Node, frozen=True, gc=False, tag="keyword"):
+class Keyword(Node, frozen=True, gc=True, dict=True, tag="keyword"):
     """Some value of any field passes one of the tests."""
 
     tests: tuple[AnyTest, ...]
+
+    @cached_property
+    def _shortlist(self) -> Shortlist:
+        return Shortlist(self.tests)
 
     def match(self, view: View) -> bool:
         """Return whether any value of the event passes a test."""
@@ -159,7 +177,7 @@ class Keyword(Node, frozen=True, gc=False, tag="keyword"):
 
     def _first(self, view: View) -> tuple[Test, str] | None:
         joined = view.joined()
-        for test in self.tests:
+        for test in self._shortlist.of(joined) if len(self.tests) > MANY else self.tests:
             atom = test.necessary
             # What some value must contain, the joined values contain.
             if atom is not None and atom.literal not in joined:

@@ -14,7 +14,7 @@ from sigma.exceptions import SigmaError
 from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
 
-from analyzers.rules.bounds import documents
+from analyzers.rules.bounds import documents, size
 from analyzers.rules.compiled import Compiled, File
 from analyzers.rules.condition import compile_detections, fields_of
 from analyzers.rules.nodes import And, AnyNode
@@ -22,8 +22,8 @@ from analyzers.rules.policy import Policy
 from analyzers.rules.rule import LogSource, Placeholders, Problem, Rule, Unsupported
 from state.alerts import Level
 
-#: Documents of a file in which some have an action: what ``global`` says is copied into each.
-MAX_TOGETHER = 500
+#: Values of a file in which some documents have an action, times its documents: what ``global`` says is in each.
+MAX_TOGETHER = 200_000
 #: Longest reason of a problem, characters.
 MAX_PROBLEM = 400
 
@@ -144,10 +144,12 @@ def _parse(parsed: Parsed, text: str, placeholders: Placeholders) -> None:
             plain.append((place, document))
     # Documents with an action (global, repeat, reset) concern their neighbours; all others stand for themselves.
     together = any("action" in document for _, document in plain)
-    if together and len(plain) > MAX_TOGETHER:
-        raise Unsupported(f"file with action documents holds more than {MAX_TOGETHER} of them")
+    if together and len(plain) * sum(size(document) for _, document in plain) > MAX_TOGETHER:
+        raise Unsupported(f"documents with an action, written out, may hold more than {MAX_TOGETHER} values")
     for batch in [plain] if together else [[each] for each in plain]:
         place, document = batch[0]
+        # Of several documents, those without an action or with ``repeat`` are rules, in order.
+        places = [place for place, document in batch if document.get("action") in (None, "repeat")]
         try:
             collection = SigmaCollection.from_dicts(
                 [document for _, document in batch], collect_errors=True, policy=policy
@@ -157,8 +159,6 @@ def _parse(parsed: Parsed, text: str, placeholders: Placeholders) -> None:
             continue
         of_rules = {id(error) for rule in collection.rules for error in rule.errors}
         problems.extend(_refused(place, document, error) for error in collection.errors if id(error) not in of_rules)
-        # Of several documents, those without an action or with ``repeat`` are rules, in order.
-        places = [place for place, document in batch if document.get("action") in (None, "repeat")]
         exact = len(places) == len(collection.rules)
         for i, rule in enumerate(collection.rules):
             at = places[i] if exact else place

@@ -26,7 +26,7 @@ FLAGS = int(re.IGNORECASE | re.MULTILINE | re.DOTALL)
 #: Longest pattern, characters.
 MAX_PATTERN = 65_536
 #: Characters of a text that a pattern of quadratic time sees; the rest is ignored.
-MAX_QUADRATIC = 16_384
+MAX_QUADRATIC = 4_096
 #: Shortest literal that is worth a prefilter.
 MIN_LITERAL = 3
 

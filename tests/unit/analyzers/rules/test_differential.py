@@ -21,18 +21,18 @@ from hypothesis import strategies as st
 
 from analyzers.rules import RuleSet
 from operators.formats import VERBATIM, Decoder, FormatSettings, fields
-from tests.unit.analyzers.rules import sigma_cases, sigma_reference
-from tests.unit.analyzers.rules.sigma_cases import PLACEHOLDERS
+from tests.unit.analyzers.rules import sigma_cases, sigma_reference, sigma_values
+from tests.unit.analyzers.rules.sigma_items import PLACEHOLDERS
 
 #: At most so many rules and events an example, and what that comes to.
 RULES, EVENTS = 6, 16
 CASES_AN_EXAMPLE = 30
 #: Modifiers that are counted as one: other names of the same, and what differs in a detail.
 ALIKE = {
-    **dict.fromkeys(sigma_reference.PARTS, "time part"),
-    **dict.fromkeys(sigma_reference.COMPARISONS, "comparison"),
-    **dict.fromkeys(sigma_reference.ENCODINGS, "utf16"),
-    **{name: f"regex {flag}" for name, flag in sigma_reference.FLAGS.items()},
+    **dict.fromkeys(sigma_values.PARTS, "time part"),
+    **dict.fromkeys(sigma_values.COMPARISONS, "comparison"),
+    **dict.fromkeys(sigma_values.ENCODINGS, "utf16"),
+    **{name: f"regex {flag}" for name, flag in sigma_values.FLAGS.items()},
 }
 #: Log sources whose every event each rule is asked about, and how a line of theirs begins.
 SOURCES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
@@ -159,5 +159,5 @@ def test_engine_and_reference_agree(pytestconfig: pytest.Config) -> None:
     names = sorted({name for name, _ in tally})
     print("\n".join(f"{name}: {tally[name, True]} met, {tally[name, False]} not" for name in names))
     # What is never met, or always, compares nothing.
-    assert set(names) >= {"keyword", "plain", *(ALIKE.get(name, name) for name in sigma_reference.MODIFIERS)}
+    assert set(names) >= {"keyword", "plain", *(ALIKE.get(name, name) for name in sigma_values.MODIFIERS)}
     assert all(tally[name, answer] for name in names for answer in (True, False)), tally
