@@ -56,6 +56,11 @@ def compile_rule(rule: SigmaRule, placeholders: Placeholders) -> Node:
     return compiled[0] if len(compiled) == 1 else Or(compiled)
 
 
+def compile_part(condition: Any, placeholders: Placeholders) -> Node:
+    """Return one part of a condition that pySigma has parsed and resolved. Raises Unsupported or a SigmaError."""
+    return _node(condition, placeholders)
+
+
 def _node(condition: Any, placeholders: Placeholders) -> Node:
     if isinstance(condition, ConditionAND):
         return And([_node(part, placeholders) for part in condition.args])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -29,8 +30,12 @@ MAX_FILE = 1_000_000
 MAX_YAML_DEPTH = 64
 #: Longest reason of a problem, characters.
 MAX_PROBLEM = 400
+#: How the name of a file ends that holds a rule's tests (``analyzers.rules.cases``).
+TESTS = ".test.yaml"
 #: Part of every version: rises when the meaning of compiled rules changes.
 _ENGINE = b"winnow-rules-1"
+
+_log = logging.getLogger(__name__)
 
 _TECHNIQUE = re.compile(r"t\d{4}(\.\d{3})?")
 _TACTIC = re.compile(r"[a-z]+([-_][a-z]+)*")
@@ -70,12 +75,7 @@ def load(paths: Sequence[Path | str], placeholders: Placeholders) -> Loaded:
     for path in rule_files(paths):
         name = str(path)
         try:
-            if path.stat().st_size > MAX_FILE or not path.is_file():
-                raise Unsupported(f"not a regular file of at most {MAX_FILE} bytes")
-            with path.open("rb") as file:
-                raw = file.read(MAX_FILE + 1)
-            if len(raw) > MAX_FILE:
-                raise Unsupported(f"file is larger than {MAX_FILE} bytes")
+            raw = read_rule_file(path)
             digests.append(hashlib.blake2b(raw, digest_size=16).digest())
             _parse(name, raw.decode("utf-8-sig"), parsed, filters, problems)
         except UnicodeDecodeError:
@@ -89,8 +89,43 @@ def load(paths: Sequence[Path | str], placeholders: Placeholders) -> Loaded:
     return Loaded(compiled, problems, _version(digests, placeholders))
 
 
+def sigma_rules(paths: Sequence[Path | str]) -> list[tuple[SigmaRule, str]]:
+    """Return the rules under the paths as pySigma has them, filters applied, each with its file.
+
+    What cannot be read is left out: ``load`` says why. Raises FileNotFoundError for a missing path.
+    """
+    parsed: list[_Parsed] = []
+    filters: list[tuple[str, SigmaFilter]] = []
+    for path in rule_files(paths):
+        try:
+            _parse(str(path), read_rule_file(path).decode("utf-8-sig"), parsed, filters, [])
+        except (Unsupported, yaml.YAMLError, OSError, ValueError, RecursionError):
+            continue
+    found: list[tuple[SigmaRule, str]] = []
+    for each in parsed:
+        try:
+            found.append((_filtered(each.rule, filters), each.path))
+        except Exception:  # pySigma meets malformed rules with all sorts of exceptions; load reports them
+            _log.debug("%s: a filter cannot be applied", each.path)
+    return found
+
+
+def read_rule_file(path: Path) -> bytes:
+    """Return a rule file's bytes. Raises Unsupported if it is no regular file of at most MAX_FILE bytes, OSError."""
+    if path.stat().st_size > MAX_FILE or not path.is_file():
+        raise Unsupported(f"not a regular file of at most {MAX_FILE} bytes")
+    with path.open("rb") as file:
+        raw = file.read(MAX_FILE + 1)
+    if len(raw) > MAX_FILE:
+        raise Unsupported(f"file is larger than {MAX_FILE} bytes")
+    return raw
+
+
 def rule_files(paths: Sequence[Path | str]) -> Iterator[Path]:
-    """Yield the rule files of files and folders, sorted by path; links to folders are not followed."""
+    """Yield the rule files of files and folders, sorted by path; links to folders are not followed.
+
+    Tests of rules (``*.test.yaml``) are no rule files. Other Sigma tools leave them alone too: they read ``*.yml``.
+    """
     for each in paths:
         path = Path(each)
         if not path.exists():
@@ -101,7 +136,7 @@ def rule_files(paths: Sequence[Path | str]) -> Iterator[Path]:
         for folder, folders, names in os.walk(path):
             folders.sort()
             for name in sorted(names):
-                if name.endswith((".yml", ".yaml")) and not name.startswith("."):
+                if name.endswith((".yml", ".yaml")) and not name.startswith(".") and not name.endswith(TESTS):
                     yield Path(folder) / name
 
 
@@ -190,14 +225,14 @@ def _check_structure(text: str) -> None:
 
 
 def _problem(path: str, text: str, document: dict[Any, Any], why: str) -> Problem:
-    rule_id, title = str(document.get("id") or "")[:64], str(document.get("title") or "")[:200]
-    return Problem(path, why, rule_id, title, _line(text, rule_id, title))
+    known, title = str(document.get("id") or "")[:64], str(document.get("title") or "")[:200]
+    return Problem(path, why, known, title, _line(text, known, title))
 
 
 def _problem_of(rule: SigmaRule, path: str, text: str, why: str) -> Problem:
-    rule_id, title = str(rule.id or ""), str(rule.title or "")[:200]
-    return Problem(path, why if len(why) <= MAX_PROBLEM else why[: MAX_PROBLEM - 1] + "…", rule_id, title,
-                   _line(text, rule_id, title))  # fmt: skip
+    known, title = str(rule.id or ""), str(rule.title or "")[:200]
+    return Problem(path, why if len(why) <= MAX_PROBLEM else why[: MAX_PROBLEM - 1] + "…", known, title,
+                   _line(text, known, title))  # fmt: skip
 
 
 def _line(text: str, *marks: str) -> int:
@@ -220,10 +255,7 @@ def _compile_all(
     for each in parsed:
         rule = each.rule
         try:
-            for _, applied in filters:
-                filtered = applied.apply_on_rule(rule)
-                if isinstance(filtered, SigmaRule):
-                    rule = filtered
+            rule = _filtered(rule, filters)
             node = compile_rule(rule, placeholders)
             described = _describe(rule, each.path)
             if described.id in owners:
@@ -237,10 +269,18 @@ def _compile_all(
     return compiled
 
 
+def _filtered(rule: SigmaRule, filters: list[tuple[str, SigmaFilter]]) -> SigmaRule:
+    for _, applied in filters:
+        filtered = applied.apply_on_rule(rule)
+        if isinstance(filtered, SigmaRule):
+            rule = filtered
+    return rule
+
+
 def _describe(rule: SigmaRule, path: str) -> Rule:
     names = [tag.name.lower() for tag in rule.tags if tag.namespace == "attack"]
     return Rule(
-        id=str(rule.id) if rule.id else _content_id(rule),
+        id=rule_id(rule),
         title=rule.title,
         level=Level[rule.level.name.lower()] if rule.level else Level.medium,
         status=rule.status.name.lower() if rule.status else "",
@@ -254,6 +294,9 @@ def _describe(rule: SigmaRule, path: str) -> Rule:
     )
 
 
-def _content_id(rule: SigmaRule) -> str:
+def rule_id(rule: SigmaRule) -> str:
+    """Return a rule's id: its UUID, or where it has none a hash of its content."""
+    if rule.id:
+        return str(rule.id)
     content = repr((rule.title, rule.logsource, rule.detection.condition, rule.detection.detections))
     return "sha-" + hashlib.blake2b(content.encode("utf-8", "replace"), digest_size=10).hexdigest()
