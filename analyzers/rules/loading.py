@@ -168,7 +168,7 @@ def _parse(
     filters: list[tuple[str, SigmaFilter]],
     problems: list[Problem],
 ) -> None:
-    _check_structure(text)
+    check_structure(text)
     documents = [document for document in yaml.load_all(text, Loader=SigmaYAMLLoader) if document is not None]
     if not documents:
         raise Unsupported("file holds no rule")
@@ -205,7 +205,7 @@ def _parse(
                 parsed.append(_Parsed(rule, path, text))
 
 
-def _check_structure(text: str) -> None:
+def check_structure(text: str) -> None:
     """Refuse what would harm the YAML loader: deep nesting, and merge keys, whose aliases multiply."""
     if text.count("[") + text.count("{") <= MAX_YAML_DEPTH and not _SUSPECT.search(text):
         return
