@@ -1,7 +1,8 @@
 """MITRE ATT&CK coverage of rules, and of what they raised, by tactic and technique; and its Navigator layer.
 
 Coverage is what rules say of themselves by their tags. A rule counts where its log source is one that a format
-yields: the others can raise nothing. Which technique serves which tactic, tags do not tell; the Navigator knows. Layer: MITRE ATT&CK Navigator's layer file format, version 4.5.
+yields: the others can raise nothing. Which technique serves which tactic, tags do not tell; the Navigator knows.
+Layer: MITRE ATT&CK Navigator's layer file format, version 4.5.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def lines(explanation: Explanation) -> list[str]:
         f"log source  {_mark(e.source.met)} {e.source.logsource or 'any'}: {e.source.said}",
         *(f"condition   {text}" for text in e.conditions),
         "",
-        *_tree(e.tree, 0),
+        *tree(e.tree),
     ]
     if not e.source.met and e.tree.met:
         said += ["", "The condition is met; the log source alone rules the event out."]
@@ -29,12 +29,13 @@ def lines(explanation: Explanation) -> list[str]:
     return said
 
 
-def _tree(part: Part, depth: int) -> Iterator[str]:
+def tree(part: Part, depth: int = 0) -> Iterator[str]:
+    """Yield a part of a condition and what is in it, line by line."""
     head = f"{'  ' * depth}{_mark(part.met)} {part.text}"
     if part.kind in ("and", "or", "not", "selection"):
         yield head
         for inner in part.parts:
-            yield from _tree(inner, depth + 1)
+            yield from tree(inner, depth + 1)
         if part.more_parts:
             yield f"{'  ' * (depth + 1)}    … {part.more_parts} more"
     elif part.by is not None:

@@ -17,7 +17,7 @@ from analyzers.rules.cases import Failure, Outcome
 from analyzers.rules.cases import run as run_cases
 from analyzers.rules.explanation import shown
 from analyzers.rules.loading import load
-from analyzers.rules.prose import lines
+from analyzers.rules.prose import tree
 from flows.commands.rules.telemetry import decoder
 from flows.settings import Settings, load_settings
 from flows.usage import UsageError
@@ -161,7 +161,7 @@ def _print_failure(folder: Path, failure: Failure) -> None:
     for gap in explanation.gaps:
         print(f"      {'one of: ' if gap.alternative else ''}{gap.said}")
     if explanation.matched:
-        for line in lines(explanation)[4:]:
+        for line in tree(explanation.tree):
             print(f"      {line}")
 
 
