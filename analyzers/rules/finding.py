@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from analyzers.rules.condition import Placeholders
-from analyzers.rules.loading import read_rule_file, rule_files, rule_id, sigma_rules
+from analyzers.rules.loading import read_rule_file, rule_files, sigma_rules
 from analyzers.rules.rule import Problem, Rule, Unsupported
 from analyzers.rules.ruleset import RuleSet
 from analyzers.rules.selections import Condition, condition_of
@@ -64,9 +64,9 @@ def find(name: str, paths: Sequence[Path], placeholders: Placeholders) -> Found:
 
 def condition(rule: Rule, files: Sequence[Path], placeholders: Placeholders) -> Condition:
     """Return the condition of a rule in force, read anew from its file; ``files`` also name those with filters."""
-    for sigma, path in sigma_rules(files):
-        if path == rule.path and rule_id(sigma) == rule.id:
-            return condition_of(sigma, placeholders)
+    for each in sigma_rules(files):
+        if each.path == rule.path and each.id == rule.id:
+            return condition_of(each.rule, placeholders)
     raise NotFound(f"{rule.path} no longer holds the rule {rule.id}")
 
 

@@ -60,7 +60,11 @@ class Loaded(msgspec.Struct, frozen=True, eq=False):
     version: str
 
 
-class _Parsed(msgspec.Struct, frozen=True, eq=False):
+class Parsed(msgspec.Struct, frozen=True, eq=False):
+    """A rule as pySigma has it, not compiled yet."""
+
+    #: The rule's UUID; for a rule without one, a hash of its content.
+    id: str
     rule: SigmaRule
     path: str
     text: str
@@ -68,7 +72,7 @@ class _Parsed(msgspec.Struct, frozen=True, eq=False):
 
 def load(paths: Sequence[Path | str], placeholders: Placeholders) -> Loaded:
     """Read, parse and compile every rule under the paths. Raises FileNotFoundError for a missing path."""
-    parsed: list[_Parsed] = []
+    parsed: list[Parsed] = []
     filters: list[tuple[str, SigmaFilter]] = []
     problems: list[Problem] = []
     digests: list[bytes] = []
@@ -89,22 +93,22 @@ def load(paths: Sequence[Path | str], placeholders: Placeholders) -> Loaded:
     return Loaded(compiled, problems, _version(digests, placeholders))
 
 
-def sigma_rules(paths: Sequence[Path | str]) -> list[tuple[SigmaRule, str]]:
-    """Return the rules under the paths as pySigma has them, filters applied, each with its file.
+def sigma_rules(paths: Sequence[Path | str]) -> list[Parsed]:
+    """Return the rules under the paths as pySigma has them, filters applied.
 
     What cannot be read is left out: ``load`` says why. Raises FileNotFoundError for a missing path.
     """
-    parsed: list[_Parsed] = []
+    parsed: list[Parsed] = []
     filters: list[tuple[str, SigmaFilter]] = []
     for path in rule_files(paths):
         try:
             _parse(str(path), read_rule_file(path).decode("utf-8-sig"), parsed, filters, [])
         except (Unsupported, yaml.YAMLError, OSError, ValueError, RecursionError):
             continue
-    found: list[tuple[SigmaRule, str]] = []
+    found: list[Parsed] = []
     for each in parsed:
         try:
-            found.append((_filtered(each.rule, filters), each.path))
+            found.append(msgspec.structs.replace(each, rule=_filtered(each.rule, filters)))
         except Exception:  # pySigma meets malformed rules with all sorts of exceptions; load reports them
             _log.debug("%s: a filter cannot be applied", each.path)
     return found
@@ -164,7 +168,7 @@ def _said(error: object) -> str:
 def _parse(
     path: str,
     text: str,
-    parsed: list[_Parsed],
+    parsed: list[Parsed],
     filters: list[tuple[str, SigmaFilter]],
     problems: list[Problem],
 ) -> None:
@@ -202,7 +206,7 @@ def _parse(
                 reasons = dict.fromkeys(_said(error) for error in rule.errors)
                 problems.append(_problem_of(rule, path, text, "; ".join(reasons)))
             elif isinstance(rule, SigmaRule):
-                parsed.append(_Parsed(rule, path, text))
+                parsed.append(Parsed(str(rule.id) if rule.id else _content_id(rule, text), rule, path, text))
 
 
 def check_structure(text: str) -> None:
@@ -248,7 +252,7 @@ def _line(text: str, *marks: str) -> int:
 
 
 def _compile_all(
-    parsed: list[_Parsed], filters: list[tuple[str, SigmaFilter]], placeholders: Placeholders, problems: list[Problem]
+    parsed: list[Parsed], filters: list[tuple[str, SigmaFilter]], placeholders: Placeholders, problems: list[Problem]
 ) -> list[Compiled]:
     compiled: list[Compiled] = []
     owners: dict[str, str] = {}
@@ -257,7 +261,7 @@ def _compile_all(
         try:
             rule = _filtered(rule, filters)
             node = compile_rule(rule, placeholders)
-            described = _describe(rule, each.path)
+            described = _describe(rule, each)
             if described.id in owners:
                 raise Unsupported(f"has the id of a rule in {owners[described.id]}")
             compiled.append(Compiled(described, node, tuple(node.clauses())))
@@ -277,26 +281,28 @@ def _filtered(rule: SigmaRule, filters: list[tuple[str, SigmaFilter]]) -> SigmaR
     return rule
 
 
-def _describe(rule: SigmaRule, path: str) -> Rule:
+def _describe(rule: SigmaRule, parsed: Parsed) -> Rule:
     names = [tag.name.lower() for tag in rule.tags if tag.namespace == "attack"]
     return Rule(
-        id=rule_id(rule),
+        id=parsed.id,
         title=rule.title,
         level=Level[rule.level.name.lower()] if rule.level else Level.medium,
         status=rule.status.name.lower() if rule.status else "",
         logsource=LogSource(rule.logsource.product or "", rule.logsource.category or "", rule.logsource.service or ""),
         techniques=tuple(dict.fromkeys(name.upper() for name in names if _TECHNIQUE.fullmatch(name))),
         tactics=tuple(dict.fromkeys(name.replace("_", "-") for name in names if _TACTIC.fullmatch(name))),
-        path=path,
+        path=parsed.path,
         description=rule.description or "",
         falsepositives=tuple(str(each) for each in rule.falsepositives),
         fields=fields_of(rule),
     )
 
 
-def rule_id(rule: SigmaRule) -> str:
-    """Return a rule's id: its UUID, or where it has none a hash of its content."""
-    if rule.id:
-        return str(rule.id)
-    content = repr((rule.title, rule.logsource, rule.detection.condition, rule.detection.detections))
-    return "sha-" + hashlib.blake2b(content.encode("utf-8", "replace"), digest_size=10).hexdigest()
+def _content_id(rule: SigmaRule, text: str) -> str:
+    # What the author wrote, before filters and parsing: pySigma's objects have no text that stays the same.
+    try:
+        written = [rule.title, rule.logsource.to_dict(), rule.detection.to_dict()]
+        content = msgspec.json.encode(written, order="sorted")
+    except Exception:  # pySigma meets malformed rules with all sorts of exceptions
+        content = text.encode("utf-8", "replace")
+    return "sha-" + hashlib.blake2b(content, digest_size=10).hexdigest()
