@@ -21,6 +21,8 @@ from state.events import Event, Fields, Kind
 
 #: Characters shown of a value or of what a rule wants.
 MAX_TEXT = 160
+#: Of them before the place where a long value meets a test.
+MAX_BEFORE = 40
 #: Values of a field, alternatives of a test and parts of a join that are shown, and gaps that are listed.
 MAX_VALUES = 5
 MAX_WANTED = 20
@@ -242,7 +244,7 @@ def _tests(
         node.explain(view, evidence)
         if evidence:
             _, test, value = evidence[0]
-            by = Met(shown(value), shown(test))
+            by = Met(_excerpt(value, test), shown(test))
     quoted, more = _quoted(values)
     return Part(
         kind,
@@ -259,6 +261,16 @@ def _tests(
 
 def _quoted(values: Sequence[str]) -> tuple[tuple[str, ...], int]:
     return tuple(f'"{shown(value)}"' for value in values[:MAX_VALUES]), max(0, len(values) - MAX_VALUES)
+
+
+def _excerpt(value: str, test: str) -> str:
+    """Return the part of a long value where it meets a test, as far as the test is a plain text."""
+    how, _, literal = test.partition(" ")
+    folded = value.casefold()
+    at = folded.rfind(literal.casefold()) if how == "endswith" else folded.find(literal.casefold())
+    if len(value) <= MAX_TEXT or at + len(literal) < MAX_TEXT:
+        return shown(value)
+    return "…" + shown(value[max(0, at - MAX_BEFORE) :], MAX_TEXT - 1)
 
 
 def shown(text: str, limit: int = MAX_TEXT) -> str:

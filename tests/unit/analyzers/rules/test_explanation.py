@@ -76,6 +76,14 @@ def test_a_match_names_the_value_that_met_each_selection(explained: Explained) -
     assert (negation.kind, negation.met, negation.parts[0].met) == ("not", True, False)
 
 
+@pytest.mark.parametrize("modifier", ["contains", "endswith", "startswith"])
+def test_of_a_long_value_the_part_that_met_is_shown(explained: Explained, modifier: str) -> None:
+    filler = "-" * 5_000
+    value = {"contains": f"{filler}IEX{filler}", "endswith": f"iex{filler}IEX", "startswith": f"IEX{filler}"}[modifier]
+    part = explained({f"a|{modifier}": "iex"}, {"a": value}).tree.parts[0]
+    assert part.by is not None and "IEX" in part.by.value and len(part.by.value) <= MAX_TEXT
+
+
 def test_what_a_non_match_lacks_is_named_with_value_and_wish(explained: Explained) -> None:
     found = explained({"Image|endswith": r"\cmd.exe", "User": "root"}, {"Image": r"C:\cmd.exe", "User": "anna"})
     assert said(found) == ['sel: User is "anna"; wanted: is root']

@@ -47,7 +47,7 @@ def test_alerts_in_postgres_are_counted_by_rule(
         msgspec.structs.replace(first, id="a-3", kind="anomaly", rule="logons:peak"),
     ]
     with Store(PostgresSettings(dsn=SecretStr(postgres_dsn))) as store:
-        store.write(alerts)
+        store.write_alerts(alerts)
     (tmp_path / "rule.yml").write_text(RULE)
     monkeypatch.setenv("WINNOW_POSTGRES__DSN", postgres_dsn)
     assert main(["rules", "coverage", str(tmp_path), "--postgres", "--json"]) == 0
@@ -60,15 +60,16 @@ def test_alerts_in_postgres_are_counted_by_rule(
 @pytest.mark.data
 def test_explanations_agree_with_the_engine_on_real_rules_and_events(data_dir: Path, tmp_path: Path) -> None:
     with tarfile.open(fileobj=unpacked(data_dir / "sigma/rules.tar.zst"), mode="r|") as archive:
-        # Of every fifth rule, so that all log sources are there and the test takes seconds.
+        # Every tenth rule, so that most log sources are there and the test takes seconds.
         for number, member in enumerate(archive):
-            if number % 5 == 0 and member.name.endswith(".yml") and (file := archive.extractfile(member)) is not None:
+            if number % 10 == 0 and member.name.endswith(".yml") and (file := archive.extractfile(member)) is not None:
                 (tmp_path / f"{number}.yml").write_bytes(file.read())
     rules = RuleSet.load(tmp_path)
-    conditions = {each.id: condition_of(each.rule, {}) for each in sigma_rules([tmp_path])}
+    by_id = {rule.id: rule for rule in rules.rules}
+    conditions = {each.id: condition_of(each.rule, {}) for each in sigma_rules([tmp_path]) if each.id in by_id}
     (path,) = (data_dir / "windows_events").glob("events.jsonl*")
     with unpacked(path) as stream:
-        lines = [line.rstrip() for line in itertools.islice(stream, 6_000)]
+        lines = [line.rstrip() for line in itertools.islice(stream, 4_000)]
     events = Decoder("t-0", FormatSettings()).decode_batch(lines, range(len(lines)), 0).events
     matched = {(match.index, match.rule.id) for match in rules.match_batch(events, fields)}
     assert matched
@@ -78,7 +79,6 @@ def test_explanations_agree_with_the_engine_on_real_rules_and_events(data_dir: P
     for index in [index for index, _ in sorted(pairs)] + chance.sample(range(len(events)), 20):
         concerned = sorted(rule.id for rule in rules.concerns(events[index].kind))
         pairs |= {(index, rule) for rule in chance.sample(concerned, min(10, len(concerned)))}
-    by_id = {rule.id: rule for rule in rules.rules}
     for index, rule in sorted(pairs):
         found = explain(by_id[rule], conditions[rule], events[index], fields(events[index]))
         assert found.matched is ((index, rule) in matched), (index, by_id[rule].path)
