@@ -41,8 +41,8 @@ def find(name: str, paths: Sequence[Path], placeholders: Placeholders) -> Found:
     file = Path(name)
     if file.is_file():
         rules = RuleSet.load(_files([file], paths, None), placeholders=placeholders)
-        found = [rule for rule in rules.rules if rule.path == name]
-        broken = [problem for problem in rules.problems if problem.path == name]
+        found = [rule for rule in rules.rules if rule.path == str(file)]
+        broken = [problem for problem in rules.problems if problem.path == str(file)]
     else:
         rules = RuleSet.load(_files([], paths, name), placeholders=placeholders)
         found, broken = _named(name, rules)

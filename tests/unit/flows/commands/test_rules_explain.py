@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 Output = pytest.CaptureFixture[str]
 
 
-@pytest.mark.parametrize("name", [RULE_ID, "zone TRANSFER asked for", "rules/zone.yml"])
+@pytest.mark.parametrize("name", [RULE_ID, "zone TRANSFER asked for", "rules/zone.yml", "./rules//zone.yml"])
 def test_a_match_is_status_0_by_id_title_and_file(name: str, capsys: Output) -> None:
     Path("one.json").write_bytes(dns("axfr") + b"\n")
     assert main(["rules", "explain", name, "one.json", "--rules", "rules"]) == 0
