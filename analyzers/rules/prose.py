@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analyzers.rules.explanation import Explanation, Part, or_more, shown, tests
+from analyzers.rules.explanation import Explanation, Part, shown
+from analyzers.rules.gaps import or_more, wishes
 
 
 def lines(explanation: Explanation) -> list[str]:
@@ -44,7 +45,7 @@ def tree(part: Part, depth: int = 0) -> Iterator[str]:
         values = or_more(part.values, part.more_values)
         absent = "no such field" if not part.present else "no text"
         seen = f": {values}" if values else "" if part.kind in ("keywords", "constant") else f": {absent}"
-        yield f"{head} {tests(part)}{seen}"
+        yield f"{head} {wishes(part)}{seen}"
 
 
 def _mark(met: bool) -> str:
