@@ -115,7 +115,7 @@ def load_rules(settings: Settings) -> RuleSet:
     """
     paths = ([BUILTIN_RULES] if settings.rules.builtin else []) + settings.rules.paths
     try:
-        return RuleSet.load(paths, placeholders=settings.rules.placeholders)
+        return RuleSet.load(paths, placeholders=settings.rules.placeholders, cache=settings.rules.cache_folder)
     except FileNotFoundError as error:
         raise UsageError(f"setting rules.paths: {error}") from error
 

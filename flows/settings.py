@@ -47,6 +47,25 @@ class RuleSettings(BaseModel):
     placeholders: dict[str, list[str]] = Field(
         default={}, description="Values of the placeholders that rules name (%admins%), by name."
     )
+    cache: str | None = Field(
+        default=None,
+        description="Folder in which compiled rules are kept; unset: winnow/rules in $XDG_CACHE_HOME or ~/.cache; "
+        "empty: none.",
+    )
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """Return the folder in which compiled rules are kept; None: they are compiled each time."""
+        if self.cache is not None:
+            return Path(self.cache) if self.cache else None
+        home = os.environ.get("XDG_CACHE_HOME", "")
+        # What is not absolute is to be ignored, says the XDG Base Directory Specification.
+        if Path(home).is_absolute():
+            return Path(home) / "winnow" / "rules"
+        try:
+            return Path.home() / ".cache" / "winnow" / "rules"
+        except RuntimeError:
+            return None
 
 
 class MetricSettings(BaseModel):

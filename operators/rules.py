@@ -7,7 +7,7 @@ import time
 from analyzers.rules import RuleSet
 from operators import metrics
 from operators.batch import Batch, Collected, Judged
-from operators.formats import fields
+from operators.formats import VERBATIM, fields
 from state.alerts import Signal
 
 
@@ -22,7 +22,7 @@ class Judge:
         """Return the batch with the signals of each event that a rule matched."""
         signals: dict[int, list[Signal]] = {}
         if self._rules.rules and batch.events:
-            for match in self._rules.match_batch(batch.events, fields):
+            for match in self._rules.match_batch(batch.events, fields, VERBATIM):
                 event, rule = batch.events[match.index], match.rule
                 signal = Signal(
                     kind="rule",

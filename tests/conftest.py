@@ -16,10 +16,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what the chaos suite is told."""
+    """Add what the chaos suite and the Sigma differential test are told."""
     parser.addoption("--chaos-kills", type=int, default=3, help="workers that the chaos suite kills (default: 3)")
     parser.addoption("--chaos-seed", type=int, default=1, help="seed of the chaos suite (default: 1)")
     parser.addoption("--chaos-messages", type=int, default=0, help="its messages (20,000; from 10 kills on 100,000)")
+    parser.addoption("--sigma-cases", type=int, default=3_000, help="cases of the Sigma differential test (3,000)")
+    parser.addoption("--sigma-seed", type=int, default=1, help="its seed (default: 1)")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what tests cache out of the home folder of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal
 
 import msgspec
 
-from analyzers.rules.loading import Compiled
+from analyzers.rules.compiled import Compiled
 from analyzers.rules.logsources import Route, routes
 from analyzers.rules.nodes import Constant
 from analyzers.rules.rule import LogSource, Match, Rule
@@ -98,12 +98,14 @@ class Backtest:
         """Return how many times an event could not be judged."""
         return self._rules.failures + (self._baseline.failures if self._baseline is not self._rules else 0)
 
-    def add(self, name: str, events: Sequence[Event], fields: Callable[[Event], Fields]) -> None:
-        """Judge a batch of events of a file."""
-        now = {(m.index, m.rule.id): m for m in self._rules.match_batch(events, fields)}
+    def add(
+        self, name: str, events: Sequence[Event], fields: Callable[[Event], Fields], verbatim: Collection[str] = ()
+    ) -> None:
+        """Judge a batch of events of a file; ``fields`` and ``verbatim`` are those of ``RuleSet.match_batch``."""
+        now = {(m.index, m.rule.id): m for m in self._rules.match_batch(events, fields, verbatim)}
         before = {
             (m.index, m.rule.id): m
-            for m in self._baseline.match_batch(events, fields)
+            for m in self._baseline.match_batch(events, fields, verbatim)
             if m.rule.id not in self._same
         }  # fmt: skip
         for key, match in now.items():

@@ -22,10 +22,11 @@ import msgspec
 import yaml
 
 from analyzers.rules import finding
-from analyzers.rules.condition import Placeholders
+from analyzers.rules.bounds import documents
+from analyzers.rules.compiled import Compiled
 from analyzers.rules.explanation import Explanation, explain, explain_fields, shown
-from analyzers.rules.loading import TESTS, Compiled, check_structure, read_rule_file, rule_files
-from analyzers.rules.rule import Unsupported
+from analyzers.rules.loading import TESTS, read_rule_file, rule_files
+from analyzers.rules.rule import Placeholders, Unsupported
 from analyzers.rules.ruleset import RuleSet
 from analyzers.rules.view import Spellings, View
 from state.events import Event, Fields
@@ -176,7 +177,9 @@ def _run(
 def read(path: Path) -> list[Case]:
     """Return the cases of a file. Raises Unsupported with the reason, OSError, ValueError, a YAMLError."""
     text = read_rule_file(path).decode("utf-8-sig")
-    check_structure(text)
+    for _, document in documents(text):
+        if isinstance(document, Unsupported):
+            raise document
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
         raise Unsupported("aliases (*name) are not accepted")
     loader = yaml.CSafeLoader(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,11 +11,9 @@ from typing import Any
 import msgspec
 import yaml
 
-from analyzers.rules.loading import check_structure, read_rule_file, rule_files
+from analyzers.rules.bounds import documents
+from analyzers.rules.loading import read_rule_file, rule_files
 from analyzers.rules.rule import Unsupported
-
-#: An anchor. Aliases multiply when written out: such a file is told from another by its text.
-_ANCHOR = re.compile(r"(?m)(?:^|[\s\[{,:\-])&\S")
 
 #: What a document other than a plain rule may hold.
 _OTHERS = ("correlation", "filter")
@@ -122,12 +119,15 @@ def _sorted(rules: Any) -> tuple[Document, ...]:
 @lru_cache(maxsize=8_192)
 def _entries(text: str) -> tuple[_Entry, ...]:
     """Return the rules and filters of a file. Raises what reading YAML does."""
-    check_structure(text)
-    documents = [each for each in yaml.load_all(text, Loader=yaml.CSafeLoader) if isinstance(each, dict)]
+    found = [each for _, each in documents(text)]
+    for each in found:
+        if isinstance(each, Unsupported):
+            raise each
+    mappings = [each for each in found if isinstance(each, dict)]
     # Documents with an action concern their neighbours: then the whole file says what each of its rules is.
-    whole = _hash(text) if _ANCHOR.search(text) or any("action" in each for each in documents) else ""
+    whole = _hash(text) if any("action" in each for each in mappings) else ""
     return tuple(
-        _entry(each, whole, text) for each in documents if any(word in each for word in ("detection", *_OTHERS))
+        _entry(each, whole, text) for each in mappings if any(word in each for word in ("detection", *_OTHERS))
     )
 
 

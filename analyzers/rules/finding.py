@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from analyzers.rules.condition import Placeholders
-from analyzers.rules.loading import read_rule_file, rule_files, sigma_rules
-from analyzers.rules.rule import Problem, Rule, Unsupported
+from analyzers.rules.loading import read_rule_file, rule_files
+from analyzers.rules.parsing import parse, rule_id
+from analyzers.rules.rule import Placeholders, Problem, Rule, Unsupported
 from analyzers.rules.ruleset import RuleSet
 from analyzers.rules.selections import Condition, condition_of
 
@@ -64,10 +64,28 @@ def find(name: str, paths: Sequence[Path], placeholders: Placeholders) -> Found:
 
 def condition(rule: Rule, files: Sequence[Path], placeholders: Placeholders) -> Condition:
     """Return the condition of a rule in force, read anew from its file; ``files`` also name those with filters."""
-    for each in sigma_rules(files):
-        if each.path == rule.path and each.id == rule.id:
-            return condition_of(each.rule, placeholders)
-    raise NotFound(f"{rule.path} no longer holds the rule {rule.id}")
+    found = conditions([rule], files, placeholders)
+    if rule.id not in found:
+        raise NotFound(f"{rule.path} no longer holds the rule {rule.id}")
+    return found[rule.id]
+
+
+def conditions(rules: Sequence[Rule], files: Sequence[Path], placeholders: Placeholders) -> dict[str, Condition]:
+    """Return the conditions of rules in force, by id, as far as the files still hold them."""
+    wanted = {(rule.path, rule.id) for rule in rules}
+    parsed = [parse(str(file), read_rule_file(file), placeholders) for file in files]
+    filters = [each for one in parsed for each in one.filters]
+    found: dict[str, Condition] = {}
+    for one in parsed:
+        for _, rule in one.rules:
+            try:
+                known = rule_id(rule)
+            except Exception:  # noqa: S112 - a rule that has no id and no sound content is not in force, nor wanted
+                continue
+            if (one.path, known) in wanted:
+                narrowing = [each.filter.filter for each in filters if each.concerns(rule)]
+                found[known] = condition_of(rule.detection, narrowing, placeholders)
+    return found
 
 
 def filter_files(paths: Sequence[Path]) -> list[Path]:

@@ -36,8 +36,9 @@ class Route(msgspec.Struct, frozen=True, eq=False):
     name: str
     accepts: Accepts
     aliases: Aliases = {}
-    #: What else must hold of the event's fields, where the Kind does not tell enough.
+    #: What else must hold of the event's fields, where the Kind does not tell enough, and which fields tell it.
     holds: Callable[[Fields], bool] | None = None
+    needs: tuple[str, ...] = ()
 
 
 def routes(logsource: LogSource) -> tuple[Route, ...]:
@@ -88,7 +89,7 @@ def _field(*names: str) -> Alias:
                 return value
         return None
 
-    return first
+    return Alias(names, first, renames=len(names) == 1)
 
 
 def _aliases(names: Mapping[str, str | tuple[str, ...] | Alias]) -> Aliases:
@@ -112,8 +113,8 @@ _PROCESS_4688 = _aliases(
         "ProcessId": "NewProcessId",
         "ParentProcessId": "ProcessId",
         "LogonId": "SubjectLogonId",
-        "User": windows.created_by,
-        "IntegrityLevel": windows.integrity,
+        "User": Alias(windows.CREATED_BY, windows.created_by),
+        "IntegrityLevel": Alias(("MandatoryLabel",), windows.integrity),
     }
 )
 #: Classic PowerShell logs hold all in ``Data``; NXLog drops the name and leaves the rendered message.
@@ -140,13 +141,11 @@ _DEFENDER = _aliases(
 def _windows(category: str, service: str, *, named: bool) -> list[Route]:
     found: list[Route] = []
     if category in windows.SYSMON_CATEGORIES:
-        found.append(
-            Route(
-                f"Sysmon as {category}",
-                _channel((windows.SYSMON,), windows.SYSMON_CATEGORIES[category]),
-                holds=_event_type(windows.REGISTRY_TYPES[category]) if category in windows.REGISTRY_TYPES else None,
-            )
-        )
+        route = Route(f"Sysmon as {category}", _channel((windows.SYSMON,), windows.SYSMON_CATEGORIES[category]))
+        if category in windows.REGISTRY_TYPES:
+            holds = _event_type(windows.REGISTRY_TYPES[category])
+            route = msgspec.structs.replace(route, holds=holds, needs=("EventType",))
+        found.append(route)
     if category == "process_creation":
         found.append(Route("Security 4688 as process_creation", _channel(("Security",), (4688,)), _PROCESS_4688))
     if category in windows.OTHER_CATEGORIES:
@@ -161,7 +160,10 @@ def _windows(category: str, service: str, *, named: bool) -> list[Route]:
         channels = windows.SERVICES[service]
         inside = _channel(channels)
         if category:
-            return [Route(f"{r.name} in {service}", _both(r.accepts, inside), r.aliases, r.holds) for r in found]
+            return [
+                msgspec.structs.replace(r, name=f"{r.name} in {service}", accepts=_both(r.accepts, inside))
+                for r in found
+            ]
         aliases = _CLASSIC if service == "powershell-classic" else _DEFENDER if service == "windefend" else {}
         return [Route(f"Windows {service}", inside, aliases)]
     if service:
@@ -244,7 +246,7 @@ def _url(host: str, uri: str) -> Alias:
             return path
         return [path, f"http://{name}{path}"] if isinstance(name, str) and path.startswith("/") else path
 
-    return urls
+    return Alias((host, uri), urls)
 
 
 def _stem(uri: str) -> Alias:
@@ -252,7 +254,7 @@ def _stem(uri: str) -> Alias:
         value = fields.get(uri)
         return value.partition("?")[0] if isinstance(value, str) else None
 
-    return stem
+    return Alias((uri,), stem)
 
 
 def _extension(uri: str) -> Alias:
@@ -266,7 +268,7 @@ def _extension(uri: str) -> Alias:
             return None
         return name.rpartition(".")[2] if "." in name else None
 
-    return extension
+    return Alias((uri,), extension)
 
 
 def _web(uri: str, host: str, more: Mapping[str, str | tuple[str, ...] | Alias]) -> Aliases:

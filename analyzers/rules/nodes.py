@@ -1,13 +1,21 @@
-"""A rule's condition, compiled: a tree whose nodes answer for one event."""
+"""A rule's condition, compiled: a tree whose nodes answer for one event.
+
+Nodes are plain data, so that compiled rules can be kept on disk and read again without parsing a rule.
+"""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from abc import abstractmethod
 
-from analyzers.rules.patterns import Atom, Test
-from analyzers.rules.view import View
+import msgspec
+
+from analyzers.rules.patterns import Atom, Cidr, Compare, Like, Test, Text, TimePart
+from analyzers.rules.regexes import Regex
+from analyzers.rules.view import ANY_FIELD, View
+
+#: Any test, as it is read from disk.
+AnyTest = Text | Like | Regex | Cidr | Compare | TimePart
 
 #: Alternatives in one necessary clause; a larger clause is not worth a prefilter's memory.
 MAX_CLAUSE = 5_000
@@ -18,10 +26,8 @@ Clause = tuple[tuple[str, Atom], ...]
 Evidence = list[tuple[str, str, str]]
 
 
-class Node(ABC):
+class Node(msgspec.Struct, frozen=True, gc=False):
     """A part of a condition."""
-
-    __slots__ = ()
 
     @abstractmethod
     def match(self, view: View) -> bool:
@@ -36,13 +42,10 @@ class Node(ABC):
         return []
 
 
-class And(Node):
+class And(Node, frozen=True, gc=False, tag="and"):
     """All parts."""
 
-    __slots__ = ("parts",)
-
-    def __init__(self, parts: Sequence[Node]) -> None:
-        self.parts = tuple(parts)
+    parts: tuple[AnyNode, ...]
 
     def match(self, view: View) -> bool:
         """Return whether every part is met."""
@@ -58,13 +61,10 @@ class And(Node):
         return [clause for part in self.parts for clause in part.clauses()]
 
 
-class Or(Node):
+class Or(Node, frozen=True, gc=False, tag="or"):
     """At least one part."""
 
-    __slots__ = ("parts",)
-
-    def __init__(self, parts: Sequence[Node]) -> None:
-        self.parts = tuple(parts)
+    parts: tuple[AnyNode, ...]
 
     def match(self, view: View) -> bool:
         """Return whether some part is met."""
@@ -89,27 +89,21 @@ class Or(Node):
         return [tuple(dict.fromkeys(joined))] if len(joined) <= MAX_CLAUSE else []
 
 
-class Not(Node):
+class Not(Node, frozen=True, gc=False, tag="not"):
     """The part is not met; a field that the event lacks meets nothing, so its negation holds."""
 
-    __slots__ = ("part",)
-
-    def __init__(self, part: Node) -> None:
-        self.part = part
+    part: AnyNode
 
     def match(self, view: View) -> bool:
         """Return whether the part is not met."""
         return not self.part.match(view)
 
 
-class Field(Node):
+class Field(Node, frozen=True, gc=False, tag="field"):
     """One of a field's values passes one of the tests."""
 
-    __slots__ = ("name", "tests")
-
-    def __init__(self, name: str, tests: Sequence[Test]) -> None:
-        self.name = name
-        self.tests = tuple(tests)
+    name: str
+    tests: tuple[AnyTest, ...]
 
     def match(self, view: View) -> bool:
         """Return whether a value passes a test."""
@@ -141,13 +135,10 @@ class Field(Node):
         return [tuple((self.name, atom) for atom in atoms if atom is not None)]
 
 
-class Keyword(Node):
+class Keyword(Node, frozen=True, gc=False, tag="keyword"):
     """Some value of any field passes one of the tests."""
 
-    __slots__ = ("tests",)
-
-    def __init__(self, tests: Sequence[Test]) -> None:
-        self.tests = tuple(tests)
+    tests: tuple[AnyTest, ...]
 
     def match(self, view: View) -> bool:
         """Return whether any value of the event passes a test."""
@@ -158,6 +149,13 @@ class Keyword(Node):
         first = self._first(view)
         if first is not None:
             found.append(("any field", first[0].shown, first[1]))
+
+    def clauses(self) -> list[Clause]:
+        """Return the tests as one clause on all fields at once, if each has a cheap necessary test."""
+        atoms = [test.necessary for test in self.tests]
+        if len(atoms) > MAX_CLAUSE or any(atom is None or atom.op != "contains" for atom in atoms):
+            return []
+        return [tuple((ANY_FIELD, atom) for atom in atoms if atom is not None)]
 
     def _first(self, view: View) -> tuple[Test, str] | None:
         joined = view.joined()
@@ -172,13 +170,10 @@ class Keyword(Node):
         return None
 
 
-class Null(Node):
+class Null(Node, frozen=True, gc=False, tag="null"):
     """The event lacks the field, or it is null."""
 
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
+    name: str
 
     def match(self, view: View) -> bool:
         """Return whether the field has no value."""
@@ -189,34 +184,28 @@ class Null(Node):
         found.append((self.name, "is null", ""))
 
 
-class Exists(Node):
-    """The event has the field, or lacks it; null counts as lacking, an empty text does not."""
+class Exists(Node, frozen=True, gc=False, tag="exists"):
+    """The event has the field, or lacks it, whatever its value: the specification counts null as present."""
 
-    __slots__ = ("expected", "name")
-
-    def __init__(self, name: str, expected: bool) -> None:
-        self.name = name
-        self.expected = expected
+    name: str
+    expected: bool
 
     def match(self, view: View) -> bool:
         """Return whether the field's presence is as expected."""
-        return view.exists(self.name) is self.expected
+        return view.has(self.name) is self.expected
 
     def explain(self, view: View, found: Evidence) -> None:
         """Say that the field exists or not."""
         found.append((self.name, "exists" if self.expected else "does not exist", " ".join(view.plain(self.name))))
 
 
-class FieldReference(Node):
+class FieldReference(Node, frozen=True, gc=False, tag="fieldref"):
     """A value of the field equals, begins with, ends with or contains a value of another field, in any case."""
 
-    __slots__ = ("ends", "name", "other", "starts")
-
-    def __init__(self, name: str, other: str, *, starts: bool, ends: bool) -> None:
-        self.name = name
-        self.other = other
-        self.starts = starts
-        self.ends = ends
+    name: str
+    other: str
+    starts: bool
+    ends: bool
 
     def match(self, view: View) -> bool:
         """Return whether any pair of values agrees; a missing field agrees with nothing."""
@@ -238,17 +227,18 @@ class FieldReference(Node):
         found.append((self.name, f"{how} field {self.other}", " ".join(view.plain(self.name))))
 
 
-class Constant(Node):
+class Constant(Node, frozen=True, gc=False, tag="constant"):
     """Always, or never."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: bool) -> None:
-        self.value = value
+    value: bool
 
     def match(self, view: View) -> bool:
         """Return the constant."""
         return self.value
+
+
+#: Any node, as it is read from disk.
+AnyNode = And | Or | Not | Field | Keyword | Null | Exists | FieldReference | Constant
 
 
 def weight(clause: Clause) -> float:

@@ -1,104 +1,157 @@
 """Skips rules that an event cannot meet, many at a time.
 
 Each rule has necessary clauses: sets of cheap tests on case-folded texts, one of which holds in every event that meets
-the rule (``nodes.Node.clauses``). Up to LAYERS clauses a rule are kept, each a bit in its own layer; a text of a field
-maps to the bits of the clauses it satisfies, remembered by text because values repeat. A rule stays a candidate if
-some field satisfied its clause in every layer; its full condition decides.
+the rule (``nodes.Node.clauses``). Up to LAYERS clauses a rule are kept. The atoms of all rules are numbered once, by
+field (``Index``); a text of a field maps to the atoms that it satisfies, whatever the event. Of the rules that concern
+one kind of event, each clause is a bit in its own layer, and each atom the bits of the clauses that it satisfies
+(``Prefilter``). A rule stays a candidate if some field satisfied its clause in every layer; its condition decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+from analyzers.rules.literals import MAX_CACHED_LENGTH, Budget, FieldAtoms
 from analyzers.rules.nodes import Clause, weight
 from analyzers.rules.patterns import Atom
-from analyzers.rules.view import View
+from analyzers.rules.view import ANY_FIELD, Aliases, Spellings, View, spelled, texts
+from state.events import Fields
 
 #: Clauses a rule that are checked.
-LAYERS = 3
-#: Texts remembered a field, and the longest text that is.
-MAX_CACHED = 2_048
-MAX_CACHED_LENGTH = 1_024
+LAYERS = 4
+#: Bytes, about, that all texts remembered may take, of all fields and kinds.
+MAX_REMEMBERED = 64_000_000
 
 
-class _FieldBits:
-    """The clauses that a text of one field satisfies."""
+class Index:
+    """The atoms of a set of rules."""
 
-    __slots__ = ("_cache", "_contains", "_ends", "_exact", "_present", "_starts")
-
-    def __init__(self) -> None:
-        self._exact: dict[str, int] = {}
-        self._starts: dict[int, dict[str, int]] = {}
-        self._ends: dict[int, dict[str, int]] = {}
-        self._contains: dict[str, int] = {}
-        #: Clauses that any value satisfies.
-        self._present = 0
-        self._cache: dict[str, int] = {}
-
-    def add(self, atom: Atom, bit: int) -> None:
-        literal = atom.literal
-        if atom.op == "exact":
-            self._exact[literal] = self._exact.get(literal, 0) | bit
-        elif not literal:
-            self._present |= bit
-        elif atom.op == "contains":
-            self._contains[literal] = self._contains.get(literal, 0) | bit
-        else:
-            ends = (self._starts if atom.op == "prefix" else self._ends).setdefault(len(literal), {})
-            ends[literal] = ends.get(literal, 0) | bit
-
-    def of(self, text: str) -> int:
-        bits = self._cache.get(text)
-        if bits is not None:
-            return bits
-        folded = text.casefold()
-        bits = self._present | self._exact.get(folded, 0)
-        for length, literals in self._starts.items():
-            bits |= literals.get(folded[:length], 0)
-        for length, literals in self._ends.items():
-            bits |= literals.get(folded[-length:], 0)
-        for literal, bit in self._contains.items():
-            if literal in folded:
-                bits |= bit
-        if len(text) <= MAX_CACHED_LENGTH:
-            if len(self._cache) >= MAX_CACHED:
-                self._cache.clear()
-            self._cache[text] = bits
-        return bits
+    def __init__(self, clauses: Sequence[Sequence[Clause]]) -> None:
+        """Number the atoms of each rule's most telling clauses; ``clauses`` holds a rule's at its place."""
+        numbers: dict[str, dict[Atom, int]] = {}
+        count = 0
+        layers: list[tuple[tuple[tuple[str, int], ...], ...]] = []
+        for all_clauses in clauses:
+            chosen: list[tuple[tuple[str, int], ...]] = []
+            for clause in sorted(all_clauses, key=weight, reverse=True)[:LAYERS]:
+                alternatives: list[tuple[str, int]] = []
+                for name, atom in clause:
+                    atoms = numbers.setdefault(name, {})
+                    if atom not in atoms:
+                        atoms[atom] = count
+                        count += 1
+                    alternatives.append((name, atoms[atom]))
+                chosen.append(tuple(alternatives))
+            layers.append(tuple(chosen))
+        #: Of each rule, by place, its clauses as alternatives of (field, atom number).
+        self.layers: tuple[tuple[tuple[tuple[str, int], ...], ...], ...] = tuple(layers)
+        self.budget = Budget(MAX_REMEMBERED)
+        #: The atoms of each field.
+        self.fields: dict[str, FieldAtoms] = {name: FieldAtoms(atoms, self.budget) for name, atoms in numbers.items()}
 
 
 class Prefilter:
-    """Names the rules, by place in the given sequence, that an event may meet."""
+    """Names the rules, as bits by place in the given sequence, that an event may meet."""
 
-    __slots__ = ("_always", "_count", "_every", "_fields")
+    __slots__ = ("_aliases", "_always", "_budget", "_count", "_every", "_slots", "_tables")
 
-    def __init__(self, clauses: Sequence[Sequence[Clause]]) -> None:
-        self._count = count = len(clauses)
+    def __init__(self, index: Index, places: Sequence[int], aliases: Aliases) -> None:
+        """Prepare for some rules of the index, named by their places in it, which see fields through the aliases."""
+        self._aliases = aliases
+        self._budget = index.budget
+        self._count = count = len(places)
         self._every = (1 << count) - 1
         self._always = 0
-        fields: dict[str, _FieldBits] = {}
-        for place, all_clauses in enumerate(clauses):
-            best = sorted(all_clauses, key=weight, reverse=True)[:LAYERS]
+        fields: dict[str, dict[int, int]] = {}
+        for here, place in enumerate(places):
+            clauses = index.layers[place]
             for layer in range(LAYERS):
-                bit = 1 << (layer * count + place)
-                if layer >= len(best):
+                bit = 1 << (layer * count + here)
+                if layer >= len(clauses):
                     self._always |= bit
                     continue
-                for name, atom in best[layer]:
-                    fields.setdefault(name, _FieldBits()).add(atom, bit)
-        self._fields = list(fields.items())
+                for name, atom in clauses[layer]:
+                    bits = fields.setdefault(name, {})
+                    bits[atom] = bits.get(atom, 0) | bit
+        self._tables = [(name, _Table(index.fields[name], bits, index.budget)) for name, bits in fields.items()]
+        self._slots: list[tuple[str, Callable[[Fields], object] | None, dict[str, int], _Table]] = []
 
-    def candidates(self, view: View) -> Iterator[int]:
-        """Yield the places of the rules that the event may meet."""
-        bits = self._always
-        for name, field in self._fields:
-            for text in view.plain(name):
-                bits |= field.of(text)
-        left = bits & self._every
+    def respell(self, spellings: Spellings) -> None:
+        """Learn by which names events have the fields that rules name."""
+        self._slots = []
+        for name, table in self._tables:
+            alias = self._aliases.get(name.casefold())
+            read: Callable[[Fields], object] | None = None
+            if name == ANY_FIELD:
+                continue
+            if alias is not None:
+                if alias.renames:
+                    name = alias.inputs[0]
+                else:
+                    read = alias.read
+            elif others := spellings.others(name):
+                read = partial(spelled, name, tuple(others))
+            self._slots.append((name, read, table.bits, table))
+
+    def candidates(self, fields: Fields, view: View | None) -> int:
+        """Return the bits of the rules that the event may meet; ``view`` is needed where rules have keywords.
+
+        ``respell`` must have been called since the event's field names were observed.
+        """
+        met = self._always
+        get = fields.get
+        for name, read, bits_of, table in self._slots:
+            value = get(name) if read is None else read(fields)
+            if value is None:
+                continue
+            if type(value) is str:
+                bits = bits_of.get(value)
+                if bits is None:
+                    bits = table.find(value)
+            else:
+                bits = 0
+                for text in texts(value):
+                    bits |= table.find(text)
+            if bits:
+                met |= bits
+        if view is not None:
+            for name, table in self._tables:
+                if name == ANY_FIELD:
+                    met |= table.find(view.joined())
+        left = met & self._every
         for _ in range(LAYERS - 1):
-            bits >>= self._count
-            left &= bits
-        while left:
-            low = left & -left
-            yield low.bit_length() - 1
-            left ^= low
+            if not left:
+                return 0
+            met >>= self._count
+            left &= met
+        return left
+
+
+class _Table:
+    """The clauses that a text of one field satisfies, as bits of one prefilter; texts met lately are remembered."""
+
+    __slots__ = ("_atoms", "_budget", "_by_atom", "bits")
+
+    def __init__(self, atoms: FieldAtoms, by_atom: dict[int, int], budget: Budget) -> None:
+        self._atoms = atoms
+        self._by_atom = by_atom
+        self._budget = budget
+        #: By text, as the event has it.
+        self.bits: dict[str, int] = {}
+        budget.join(self.bits)
+
+    def find(self, text: str) -> int:
+        """Return the bits of the clauses that a text satisfies."""
+        known = self.bits.get(text)
+        if known is not None:
+            return known
+        bits = 0
+        by_atom = self._by_atom
+        for atom in self._atoms.of(text):
+            if atom in by_atom:
+                bits |= by_atom[atom]
+        if len(text) <= MAX_CACHED_LENGTH:
+            self._budget.spend(len(text))
+            self.bits[text] = bits
+        return bits

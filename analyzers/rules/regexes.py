@@ -3,7 +3,7 @@
 RE2 searches in linear time, so a rule cannot stop the stream. What it refuses (look-around, back-references, atomic
 groups, repeat counts above 1,000) goes to ``re``, and only if its structure bounds the time: a rule that could take
 more than quadratic time is refused by name. Both read ``\\w \\d \\s \\b`` as ASCII, as PCRE does by default, and fold
-case by Unicode under the ``i`` flag. RE2's ``$`` is the very end of the text.
+case by Unicode under the ``i`` flag. ``$`` is the end of the text or before a newline that ends it, as in PCRE.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import re
 import re._constants as sre  # type: ignore[import-not-found]
 import re._parser as sre_parser  # type: ignore[import-not-found]
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any
 
+import msgspec
 import re2  # type: ignore[import-untyped]
-from sigma.policy import SigmaPolicy
-from sigma.policy.regex_engine import RegexEngine, RegexPattern
 
 from analyzers.rules.patterns import Atom, Test, utf8
 from analyzers.rules.rule import Unsupported
 
+#: All flags that a rule can give a pattern.
+FLAGS = int(re.IGNORECASE | re.MULTILINE | re.DOTALL)
 #: Longest pattern, characters.
 MAX_PATTERN = 65_536
 #: Characters of a text that a pattern of quadratic time sees; the rest is ignored.
@@ -29,12 +31,36 @@ MAX_QUADRATIC = 16_384
 MIN_LITERAL = 3
 
 
-def regex(pattern: str, flags: re.RegexFlag) -> Test:
+class Regex(Test, frozen=True, dict=True, omit_defaults=True, tag="re"):
+    """A pattern is found in the text."""
+
+    pattern: str
+    #: ``re.IGNORECASE``, ``re.MULTILINE``, ``re.DOTALL``.
+    flags: Annotated[int, msgspec.Meta(ge=0, le=FLAGS)] = 0
+    #: What every match contains, case-folded; empty if nothing is known.
+    literal: str = ""
+
+    @cached_property
+    def ok(self) -> Callable[[str], bool]:
+        """Return the search. Raises Unsupported, with the reason."""
+        return compile_pattern(self.pattern, re.RegexFlag(self.flags))
+
+    @property
+    def shown(self) -> str:
+        """Return the pattern."""
+        return f"re {self.pattern}"
+
+    @cached_property
+    def necessary(self) -> Atom | None:
+        """Return the literal that every match contains."""
+        return Atom("contains", self.literal) if self.literal else None
+
+
+def regex(pattern: str, flags: re.RegexFlag) -> Regex:
     """Return the test that searches a pattern in a text. Raises Unsupported, with the reason."""
-    compiled = compile_pattern(pattern, flags)
-    literal = necessary_literal(pattern, flags)
-    atom = Atom("contains", literal.casefold()) if literal else None
-    return Test(compiled, False, f"re {pattern}", atom)
+    # What cannot run is refused before its literal is looked for.
+    Regex(pattern, int(flags)).checked()
+    return Regex(pattern, int(flags), necessary_literal(pattern, flags).casefold())
 
 
 def compile_pattern(pattern: str, flags: re.RegexFlag) -> Callable[[str], bool]:
@@ -42,14 +68,20 @@ def compile_pattern(pattern: str, flags: re.RegexFlag) -> Callable[[str], bool]:
     if len(pattern) > MAX_PATTERN:
         raise Unsupported(f"regular expression is longer than {MAX_PATTERN} characters")
     try:
-        linear = _re2(pattern, flags)
+        linear = linear_pattern(pattern, flags)
     except re2.error as error:
         return _python(pattern, flags, str(error))
     search = linear.search
+    if "$" in pattern and not flags & re.MULTILINE:
+        # PCRE's $ is before a newline that ends the text, too; RE2's is the very end.
+        return lambda text: (
+            search(utf8(text)) is not None or (text.endswith("\n") and search(utf8(text[:-1])) is not None)
+        )
     return lambda text: search(utf8(text)) is not None
 
 
-def _re2(pattern: str, flags: re.RegexFlag) -> Any:
+def linear_pattern(pattern: str, flags: re.RegexFlag) -> Any:
+    """Compile by RE2. Raises re2.error."""
     options = re2.Options()
     options.log_errors = False
     options.never_capture = True
@@ -179,24 +211,3 @@ def _letter(op: Any, argument: Any) -> str:
         if len(letters) == 1:
             return letters.pop()
     return ""
-
-
-class _Engine(RegexEngine):
-    """Tells pySigma which patterns we can compile."""
-
-    def compile(self, pattern: str, flags: int = 0) -> RegexPattern:
-        """Compile by RE2, or by ``re`` what RE2 refuses; the rule's own search function is made later."""
-        try:
-            compiled: RegexPattern = _re2(pattern, re.RegexFlag(flags))
-        except re2.error:
-            return re.compile(pattern, flags)  # type: ignore[return-value]
-        return compiled
-
-    @property
-    def error(self) -> type[Exception]:
-        """Return what ``compile`` raises."""
-        return re.error
-
-
-#: Hands our choice of engine to pySigma's parser.
-POLICY = SigmaPolicy(regex_engine=_Engine())

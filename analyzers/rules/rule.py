@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from state.alerts import Level
+
+#: Values by placeholder name, for the ``expand`` modifier.
+Placeholders = Mapping[str, Sequence[str]]
 
 
 class LogSource(msgspec.Struct, frozen=True):
@@ -39,6 +44,8 @@ class Rule(msgspec.Struct, frozen=True, eq=False):
     falsepositives: tuple[str, ...]
     #: Names of the event fields that the detection reads, as the rule spells them.
     fields: tuple[str, ...]
+    #: Line in the file where its id or title stands, from 1; 0 where unknown.
+    line: int = 0
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from state.events import Fields
 
-#: Computes a field that a rule asks for from the event's original fields; None if the event has no such thing.
-Alias = Callable[[Fields], object]
+
+class Alias(msgspec.Struct, frozen=True, eq=False):
+    """A field that a rule asks for and the format has otherwise."""
+
+    #: The original fields that it is computed from.
+    inputs: tuple[str, ...]
+    #: Computes it; None if the event has no such thing.
+    read: Callable[[Fields], object]
+    #: Whether it is the one input as it is.
+    renames: bool = False
+
+
 #: Aliases by case-folded field name.
 Aliases = Mapping[str, Alias]
 
@@ -23,6 +35,8 @@ MAX_NESTING = 16
 MAX_VALUES = 4_096
 #: Stands between the texts of ``View.joined``.
 SEPARATOR = "\0"
+#: Stands for all fields at once, where a field's name is expected.
+ANY_FIELD = "\0"
 
 
 def texts(value: object) -> tuple[str, ...]:
@@ -64,10 +78,19 @@ def _collect(value: object, found: list[str], depth: int, *, objects: bool) -> N
         found.extend(texts(value))
 
 
+def spelled(name: str, others: Sequence[str], fields: Fields) -> object:
+    """Return a field's value by the rule's spelling, else by all others; None if the event has none."""
+    value = fields.get(name)
+    if value is not None or name in fields:
+        return value
+    found = [fields[other] for other in others if other in fields]
+    return found[0] if len(found) == 1 else found or None
+
+
 class Spellings:
     """The spellings of field names met so far, so that a look-up in any case costs a dict access and no scan."""
 
-    __slots__ = ("_crowded", "_known", "_others", "_wanted")
+    __slots__ = ("_crowded", "_known", "_others", "_wanted", "version")
 
     def __init__(self, wanted: Iterable[str]) -> None:
         self._wanted: dict[str, list[str]] = {}
@@ -76,6 +99,8 @@ class Spellings:
         self._known: dict[str, None] = {}
         self._others: dict[str, list[str]] = {}
         self._crowded = False
+        #: Rises when another spelling is learned, or all are forgotten.
+        self.version = 0
 
     def observe(self, names: Mapping[str, Any]) -> None:
         """Learn an event's field names; must be called before its fields are looked up."""
@@ -85,6 +110,7 @@ class Spellings:
             self._known.clear()
             self._others.clear()
             self._crowded = False
+            self.version += 1
         for name in names:
             if name not in self._known:
                 self._known[name] = None
@@ -92,6 +118,7 @@ class Spellings:
                     if wanted != name:
                         others = self._others.setdefault(wanted, [])
                         others.append(name)
+                        self.version += 1
                         self._crowded = self._crowded or len(others) > MAX_VARIANTS
 
     def others(self, name: str) -> list[str] | None:
@@ -117,22 +144,19 @@ class View:
         """Return a field's original value, or None; the exact spelling is preferred, else all others count."""
         fields = self.fields
         if self._aliases and (alias := self._aliases.get(name.casefold())) is not None:
-            return alias(fields)
+            return alias.read(fields)
         value = fields.get(name)
         if value is not None:
             return value
         others = self._spellings.others(name)
-        if others is None or name in fields:
-            return None
-        spelled = [fields[other] for other in others if other in fields]
-        if not spelled:
-            return None
-        return spelled[0] if len(spelled) == 1 else spelled
+        return spelled(name, others, fields) if others is not None else None
 
     def plain(self, name: str) -> tuple[str, ...]:
         """Return a field's texts; empty if the event has no such field or it is null."""
         found = self._plain.get(name)
         if found is None:
+            if name == ANY_FIELD:
+                return (self.joined(),)
             value = self.value(name)
             found = self._plain[name] = (value,) if type(value) is str else texts(value)
         return found
@@ -165,3 +189,10 @@ class View:
     def exists(self, name: str) -> bool:
         """Return whether the event has the field with a value other than null; an empty text is a value."""
         return self.value(name) is not None
+
+    def has(self, name: str) -> bool:
+        """Return whether the event has the field at all, null or not."""
+        if self._aliases and (alias := self._aliases.get(name.casefold())) is not None:
+            return alias.read(self.fields) is not None
+        fields = self.fields
+        return name in fields or any(other in fields for other in self._spellings.others(name) or ())

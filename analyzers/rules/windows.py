@@ -146,6 +146,10 @@ _INTEGRITY = {
 }
 
 
+#: What ``created_by`` reads.
+CREATED_BY = ("TargetUserName", "TargetDomainName", "SubjectUserName", "SubjectDomainName")
+
+
 def created_by(fields: Fields) -> object:
     """Return ``DOMAIN\\user`` of a 4688 event as Sysmon writes it: the target's if there is one, else the subject's."""
     target = fields.get("TargetUserName")

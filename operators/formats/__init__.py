@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from typing import cast
 
 from state.events import Event, Fields
 
@@ -21,7 +22,7 @@ from .settings import FormatSettings, JsonMapping
 def _discover() -> dict[str, Format]:
     found: list[Format] = []
     for module in pkgutil.iter_modules(__path__):
-        if module.name == "decoder":  # needs the result
+        if module.name in ("decoder", "peek"):  # need the result
             continue
         members = vars(importlib.import_module(f"{__name__}.{module.name}")).values()
         found.extend(
@@ -38,22 +39,29 @@ def _discover() -> dict[str, Format]:
 #: Every format by name, in the order in which sniffing tries them.
 FORMATS: dict[str, Format] = _discover()
 
+#: Names of the formats whose raw messages hold every text of an event's fields.
+VERBATIM = frozenset(f.name for f in FORMATS.values() if f.verbatim)
 
-def fields(event: Event) -> Fields:
+
+def fields(event: Event | Peeked) -> Fields:
     """Return all original fields of an event as rules read them (Sigma field taxonomy). A new dict each time."""
-    return FORMATS[event.format].fields(event)
+    return FORMATS[event.format].fields(cast("Event", event))
 
 
 from .decoder import Decoded, Decoder  # noqa: E402 - needs FORMATS
+from .peek import Peeked, Peeker  # noqa: E402
 
 __all__ = [
     "FORMATS",
+    "VERBATIM",
     "Decoded",
     "Decoder",
     "Format",
     "FormatSettings",
     "JsonMapping",
     "Malformed",
+    "Peeked",
+    "Peeker",
     "Position",
     "WrongShape",
     "fields",

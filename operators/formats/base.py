@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from state.events import Event, Fields
+from state.events import Event, Fields, Kind
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -85,6 +85,11 @@ class Format(ABC):
     rank: ClassVar[int] = 50
     #: What nearly every message of it bears, for a test without a call while a stream stays with one format; or empty.
     marker: ClassVar[bytes] = b""
+    #: Whether every text of ``fields`` stands in the raw message as a JSON string, so that a search of it can tell what
+    #: no field holds.
+    verbatim: ClassVar[bool] = False
+    #: Whether ``peek`` can tell anything.
+    peeks: ClassVar[bool] = False
 
     @abstractmethod
     def sniff(self, raw: bytes) -> bool:
@@ -99,6 +104,14 @@ class Format(ABC):
 
         Raises WrongShape if the message is of another format, Malformed with the reason if it is of this one but bad.
         """
+
+    def peek(self, raw: bytes) -> Kind | None:
+        """Return the message's kind from a search of its bytes, or None where only ``decode`` can tell.
+
+        Action and outcome may be left at what the kind's other parts tell. A message that ``decode`` would refuse may
+        have a kind.
+        """
+        return None
 
     @abstractmethod
     def fields(self, event: Event) -> Fields:

@@ -106,6 +106,7 @@ class GenericJson(Format):
 
     name: ClassVar[str] = "json"
     rank: ClassVar[int] = 95
+    verbatim: ClassVar[bool] = True
 
     def sniff(self, raw: bytes) -> bool:
         """Return whether the line begins as JSON."""

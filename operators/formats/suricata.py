@@ -97,6 +97,7 @@ class Suricata(Format):
 
     name: ClassVar[str] = "suricata"
     rank: ClassVar[int] = 12
+    verbatim: ClassVar[bool] = True
     marker: ClassVar[bytes] = b'"event_type"'
 
     def __init__(self) -> None:

@@ -117,6 +117,7 @@ class WindowsEcs(Format):
 
     name: ClassVar[str] = "windows_ecs"
     rank: ClassVar[int] = 22
+    verbatim: ClassVar[bool] = True
     marker: ClassVar[bytes] = b'"winlog"'
 
     def __init__(self) -> None:

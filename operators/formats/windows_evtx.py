@@ -76,6 +76,7 @@ class WindowsEvtx(Format):
 
     name: ClassVar[str] = "windows_evtx"
     rank: ClassVar[int] = 15
+    verbatim: ClassVar[bool] = True
     marker: ClassVar[bytes] = b'"System"'
 
     def __init__(self) -> None:

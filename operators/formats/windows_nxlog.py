@@ -7,14 +7,17 @@ from typing import ClassVar, cast
 
 import msgspec
 
-from state.events import Event, Fields
+from state.events import Event, Fields, Kind
 
 from . import tolerant, windows
 from .base import Format, Malformed, Position
 from .times import from_iso
+from .windows_kinds import classify
 
 #: Hosts whose clock a stream remembers.
 MAX_CLOCKS = 10_000
+#: Kinds that peeking remembers.
+MAX_KINDS = 10_000
 #: Offsets from UTC are multiples of a quarter of an hour, and two stamps of one event differ by less than a minute.
 QUARTER, MINUTE = 900_000_000, 60_000_000
 
@@ -38,15 +41,39 @@ class WindowsNxLog(Format):
 
     name: ClassVar[str] = "windows_nxlog"
     rank: ClassVar[int] = 20
+    verbatim: ClassVar[bool] = True
     marker: ClassVar[bytes] = b'"EventID"'
+    peeks: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(NxLog)
+        self._kinds: dict[tuple[bytes, bytes], Kind] = {}
 
     def sniff(self, raw: bytes) -> bool:
         """Return whether unescaped ``EventID``, ``Channel`` and a key of NXLog's own stand in the line."""
         header = raw.find(b'"Hostname"') >= 0 or raw.find(b'"EventReceivedTime"') >= 0
         return header and raw.find(b'"EventID"') >= 0 and raw.find(b'"Channel"') >= 0
+
+    def peek(self, raw: bytes) -> Kind | None:
+        """Return the kind that channel and event id tell; unescaped, both can only be keys of the one object."""
+        # The last one counts, as it does for a JSON parser.
+        code = raw.rfind(b'"EventID":')
+        channel = raw.rfind(b'"Channel":"')
+        if code < 0 or channel < 0 or not (raw.find(b'"Hostname"') >= 0 or raw.find(b'"EventReceivedTime"') >= 0):
+            return None
+        key = (raw[code + 10 : raw.find(b",", code)], raw[channel + 11 : raw.find(b'"', channel + 11)])
+        known = self._kinds.get(key)
+        if known is None:
+            try:
+                number, name = int(key[0]), key[1].decode()
+            except ValueError:
+                return None
+            if "\\" in name or not name or not 0 <= number <= 65_535:
+                return None
+            if len(self._kinds) >= MAX_KINDS:
+                self._kinds.clear()
+            known = self._kinds[key] = classify(name, number)
+        return known
 
     def decode(self, raw: bytes, at: Position) -> Event:
         """Return the event."""

@@ -41,6 +41,7 @@ class WindowsWinlogbeat6(Format):
 
     name: ClassVar[str] = "windows_winlogbeat6"
     rank: ClassVar[int] = 21
+    verbatim: ClassVar[bool] = True
     marker: ClassVar[bytes] = b'"log_name"'
 
     def __init__(self) -> None:

@@ -39,6 +39,7 @@ class ZeekJson(Format):
 
     name: ClassVar[str] = "zeek_json"
     rank: ClassVar[int] = 10
+    verbatim: ClassVar[bool] = True
     marker: ClassVar[bytes] = b'"_path"'
 
     def __init__(self) -> None:

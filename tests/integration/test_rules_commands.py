@@ -16,10 +16,9 @@ from pydantic import SecretStr
 
 from analyzers.rules import RuleSet
 from analyzers.rules.explanation import explain
-from analyzers.rules.loading import sigma_rules
-from analyzers.rules.selections import condition_of
+from analyzers.rules.finding import conditions
 from flows.cli import main
-from operators.formats import Decoder, FormatSettings, fields
+from operators.formats import VERBATIM, Decoder, FormatSettings, fields
 from state.alerts import Alert, Level
 from state.postgres import PostgresSettings
 from state.revisions import migrate
@@ -66,12 +65,12 @@ def test_explanations_agree_with_the_engine_on_real_rules_and_events(data_dir: P
                 (tmp_path / f"{number}.yml").write_bytes(file.read())
     rules = RuleSet.load(tmp_path)
     by_id = {rule.id: rule for rule in rules.rules}
-    conditions = {each.id: condition_of(each.rule, {}) for each in sigma_rules([tmp_path]) if each.id in by_id}
+    known = conditions(rules.rules, sorted(tmp_path.iterdir()), {})
     (path,) = (data_dir / "windows_events").glob("events.jsonl*")
     with unpacked(path) as stream:
         lines = [line.rstrip() for line in itertools.islice(stream, 4_000)]
     events = Decoder("t-0", FormatSettings()).decode_batch(lines, range(len(lines)), 0).events
-    matched = {(match.index, match.rule.id) for match in rules.match_batch(events, fields)}
+    matched = {(match.index, match.rule.id) for match in rules.match_batch(events, fields, VERBATIM)}
     assert matched
     chance = random.Random(5)
     pairs = set(chance.sample(sorted(matched), min(60, len(matched))))
@@ -80,7 +79,7 @@ def test_explanations_agree_with_the_engine_on_real_rules_and_events(data_dir: P
         concerned = sorted(rule.id for rule in rules.concerns(events[index].kind))
         pairs |= {(index, rule) for rule in chance.sample(concerned, min(10, len(concerned)))}
     for index, rule in sorted(pairs):
-        found = explain(by_id[rule], conditions[rule], events[index], fields(events[index]))
+        found = explain(by_id[rule], known[rule], events[index], fields(events[index]))
         assert found.matched is ((index, rule) in matched), (index, by_id[rule].path)
         assert bool(found.gaps) is not found.tree.met
 

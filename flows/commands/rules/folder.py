@@ -13,7 +13,7 @@ from flows.usage import UsageError
 def load(paths: Sequence[Path], settings: Settings) -> RuleSet:
     """Return the rules of folders and files. Raises UsageError if there is no such path, or no rule in it."""
     try:
-        rules = RuleSet.load(paths, placeholders=settings.rules.placeholders)
+        rules = RuleSet.load(paths, placeholders=settings.rules.placeholders, cache=settings.rules.cache_folder)
     except FileNotFoundError as error:
         raise UsageError(str(error)) from error
     if not rules.rules and not rules.problems:

@@ -68,7 +68,7 @@ class TestDifferences:
         path = folder(tmp_path / "bomb", rule(0, 1))
         layers = "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]\n" for i in range(1, 30))
         (path / "0.yml").write_text(f"title: B\nid: {IDS[0]}\nl0: &l0 [x]\n{layers}detection: {{s: {{a: *l29}}}}\n")
-        assert read([path]).rules[IDS[0]].title == "B"
+        assert read([path]).unreadable == (str(path / "0.yml"),)
 
 
 def events(*values: tuple[int, int]) -> tuple[list[Event], dict[int, dict[str, Any]]]:

@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzers.rules.regexes import compile_pattern, necessary_literal, regex
@@ -71,6 +71,7 @@ def test_a_literal_that_every_match_contains(pattern: str, literal: str) -> None
     assert necessary_literal(pattern, re.NOFLAG) == literal
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(["abcd", "EFGH", "[Ii]jk", ".", "x*", "(?:lmn|opq)", "(rst)+", "(uvw)?", r"\s", "k", "s"]),

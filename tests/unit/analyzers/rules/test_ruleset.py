@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analyzers.rules import RuleSet
-from analyzers.rules.ruleset import MAX_REASON, printable, reason
+from analyzers.rules.reasons import MAX_REASON, printable, reason
 from state.events import Event, Fields, Kind
 
 Load = Callable[..., RuleSet]

@@ -131,7 +131,7 @@ def test_numbers_booleans_null_and_lists(
     ({"A|neq": "x"}, {"A": "y"}, True),
     ({"A|neq": ["x", "y"]}, {"A": "y"}, False),
     ({"A|exists": True}, {"A": ""}, True),
-    ({"A|exists": True}, {"A": None}, False),
+    ({"A|exists": True}, {"A": None}, True),
     ({"A|exists": True}, {}, False),
     ({"A|exists": False}, {}, True),
     ({"A|fieldref": "B"}, {"A": "x", "B": "X"}, True),

@@ -1,0 +1,163 @@
+"""The engine and the reference agree about random rules and events, through real decoding.
+
+The long form: ``python -m pytest tests/unit/analyzers/rules/test_differential.py --sigma-cases 100000 --sigma-seed 7``.
+A case is one rule asked about one event, beside others. A failure prints a rule and an event that show the difference.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from analyzers.rules import RuleSet
+from operators.formats import VERBATIM, Decoder, FormatSettings, fields
+from tests.unit.analyzers.rules import sigma_cases, sigma_reference
+from tests.unit.analyzers.rules.sigma_cases import PLACEHOLDERS
+
+#: At most so many rules and events an example, and what that comes to.
+RULES, EVENTS = 6, 16
+CASES_AN_EXAMPLE = 30
+#: Modifiers that are counted as one: other names of the same, and what differs in a detail.
+ALIKE = {
+    **dict.fromkeys(sigma_reference.PARTS, "time part"),
+    **dict.fromkeys(sigma_reference.COMPARISONS, "comparison"),
+    **dict.fromkeys(sigma_reference.ENCODINGS, "utf16"),
+    **{name: f"regex {flag}" for name, flag in sigma_reference.FLAGS.items()},
+}
+#: Log sources whose every event each rule is asked about, and how a line of theirs begins.
+SOURCES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
+    "windows_nxlog": (
+        {"product": "windows"},
+        {"Channel": "Security", "Hostname": "pc1", "@timestamp": "2020-10-18T10:56:18Z"},
+    ),
+    "zeek_json": ({"product": "zeek", "service": "weird"}, {"_path": "weird", "ts": 1603018578.5}),
+}
+
+
+def engine_pairs(
+    detections: Sequence[dict[str, Any]], lines: Sequence[bytes], format: str, logsource: dict[str, str]
+) -> set[tuple[int, int]]:
+    """Return which events (by place) meet which rules (by place), as the engine says."""
+    documents = [
+        {"title": str(place), "logsource": logsource, "detection": each} for place, each in enumerate(detections)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "rules.yml").write_text(
+            yaml.safe_dump_all(documents, allow_unicode=True, sort_keys=False), encoding="utf-8"
+        )
+        rules = RuleSet.load(folder, placeholders=PLACEHOLDERS)
+    assert not rules.problems, [str(problem) for problem in rules.problems]
+    decoded = Decoder("test-0", FormatSettings(), format, "host").decode_batch(lines, range(len(lines)), 0)
+    assert not decoded.rejected, decoded.rejected
+    first, again = (
+        {(match.index, int(match.rule.title)) for match in batch}
+        for batch in (
+            rules.match_batch(decoded.events, fields, VERBATIM),
+            rules.match_batch(decoded.events[::-1], fields, VERBATIM),
+        )
+    )
+    assert not rules.failures
+    last = len(lines) - 1
+    assert {(last - index, place) for index, place in again} == first, "what was met before changed the answer"
+    return first
+
+
+def as_decoded(raw: bytes, format: str) -> dict[str, Any]:
+    """Return a line's fields, with the names that the format adds for Sigma."""
+    whole: dict[str, Any] = json.loads(raw)
+    if format == "zeek_json":
+        return flat(whole, "")
+    return {"Computer": whole["Hostname"], "Provider_Name": whole.get("SourceName"), **whole}
+
+
+def flat(value: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return nested objects as dotted names, as Sigma writes them; an empty object stays."""
+    found: dict[str, Any] = {}
+    for key, inner in value.items():
+        found |= flat(inner, f"{prefix}{key}.") if isinstance(inner, dict) and inner else {prefix + key: inner}
+    return found
+
+
+class Difference(AssertionError):
+    """The engine and the reference say differently whether an event meets a rule."""
+
+
+def check(rng: random.Random, tally: Counter[tuple[str, bool]]) -> None:
+    """Compare what the two say about one set of rules and one batch of events."""
+    format = rng.choice(list(SOURCES))
+    logsource, header = SOURCES[format]
+    cases = [sigma_cases.case(rng) for _ in range(rng.randint(1, RULES))]
+    events = [sigma_cases.event(rng, cases) for _ in range(rng.randint(1, EVENTS))]
+    if format == "windows_nxlog":
+        events = [{**each, "EventID": rng.choice([1, 4624, 4688, 7])} for each in events]
+    lines = [sigma_cases.line(rng, {**each, **header}) for each in events]
+    found = engine_pairs([each.detection for each in cases], lines, format, logsource)
+    for index, raw in enumerate(lines):
+        decoded = as_decoded(raw, format)
+        for place, each in enumerate(cases):
+            expected = sigma_reference.rule_met(each.detection, decoded, PLACEHOLDERS)
+            tally.update((name, expected) for name in {"cases"} | {ALIKE.get(name, name) for name in each.modifiers})
+            if expected is not ((index, place) in found):
+                detection, event = smallest(each.detection, events[index], format)
+                raise Difference(
+                    f"in {format}, with or without the other rules\nrule {each.detection!r}\nevent {raw!r}\n"
+                    f"smaller: rule {detection!r}\nevent {event!r}\nthe reference says {expected}"
+                )
+
+
+def smallest(detection: dict[str, Any], event: dict[str, Any], format: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a rule and an event without the parts that a difference does not need."""
+    logsource, header = SOURCES[format]
+
+    def differ(detection: dict[str, Any], event: dict[str, Any]) -> bool:
+        raw = json.dumps({**event, **header}).encode()
+        expected = sigma_reference.rule_met(detection, as_decoded(raw, format), PLACEHOLDERS)
+        return expected is not bool(engine_pairs([detection], [raw], format, logsource))
+
+    for name in [name for name in event if name != "EventID"]:
+        fewer = {key: value for key, value in event.items() if key != name}
+        event = fewer if differ(detection, fewer) else event
+    for name, search in detection.items():
+        for key in list(search) if isinstance(search, dict) else ():
+            fewer = {**detection, name: {k: v for k, v in detection[name].items() if k != key}}
+            detection = fewer if fewer[name] and differ(fewer, event) else detection
+    return detection, event
+
+
+def compare(cases: int, number: int, tally: Counter[tuple[str, bool]]) -> None:
+    """Compare until about so many cases have been seen."""
+
+    @seed(number)
+    @settings(
+        max_examples=cases // CASES_AN_EXAMPLE + 1,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    # A true Random: choices drawn by Hypothesis itself are so often the simplest that few rules are ever met.
+    @given(st.randoms(note_method_calls=False, use_true_random=True))
+    def agree(rng: random.Random) -> None:
+        check(rng, tally)
+
+    agree()
+
+
+def test_engine_and_reference_agree(pytestconfig: pytest.Config) -> None:
+    tally: Counter[tuple[str, bool]] = Counter()
+    compare(pytestconfig.getoption("--sigma-cases"), pytestconfig.getoption("--sigma-seed"), tally)
+    names = sorted({name for name, _ in tally})
+    print("\n".join(f"{name}: {tally[name, True]} met, {tally[name, False]} not" for name in names))
+    # What is never met, or always, compares nothing.
+    assert set(names) >= {"keyword", "plain", *(ALIKE.get(name, name) for name in sigma_reference.MODIFIERS)}
+    assert all(tally[name, answer] for name in names for answer in (True, False)), tally
