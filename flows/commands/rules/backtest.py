@@ -64,8 +64,10 @@ def run(args: argparse.Namespace) -> int:
     decoder("", settings, args.format)
     try:
         old, new = read([args.baseline]), read([args.rules])
-        compiled = load_compiled([args.rules], settings.rules.placeholders)
-        before = RuleSet.load(args.baseline, placeholders=settings.rules.placeholders)
+        compiled = load_compiled([args.rules], settings.rules.placeholders, settings.rules.cache_folder)
+        before = RuleSet.load(
+            [args.baseline], placeholders=settings.rules.placeholders, cache=settings.rules.cache_folder
+        )
     except FileNotFoundError as error:
         raise UsageError(str(error)) from error
     after = RuleSet.of(compiled.compiled, compiled.problems, compiled.version)
