@@ -71,6 +71,11 @@ def compile_detections(detections: SigmaDetections, placeholders: Placeholders) 
     return compiled[0] if len(compiled) == 1 else Or(tuple(compiled))
 
 
+def compile_part(condition: Any, placeholders: Placeholders) -> AnyNode:
+    """Return one part of a condition that pySigma has parsed and resolved. Raises Unsupported or a SigmaError."""
+    return _node(condition, placeholders)
+
+
 def _node(condition: Any, placeholders: Placeholders) -> AnyNode:
     if isinstance(condition, ConditionAND):
         return And(tuple(_node(part, placeholders) for part in condition.args))

@@ -11,10 +11,12 @@ import msgspec
 
 from analyzers.rules.cache import Cache, Kept
 from analyzers.rules.compiled import Compiled, File, Loaded
-from analyzers.rules.rule import Placeholders, Problem
+from analyzers.rules.rule import Placeholders, Problem, Unsupported
 
 #: Largest rule file, bytes.
 MAX_FILE = 1_000_000
+#: How the name of a file ends that holds a rule's tests (``analyzers.rules.cases``).
+TESTS = ".test.yaml"
 #: Part of every version: rises when the meaning of compiled rules changes.
 _ENGINE = b"winnow-rules-2"
 
@@ -98,8 +100,19 @@ def _read(path: Path) -> _Source | Problem:
     return _Source(str(path), raw, hashlib.blake2b(raw, digest_size=16).digest())
 
 
+def read_rule_file(path: Path) -> bytes:
+    """Return a rule file's bytes. Raises Unsupported if it cannot be read, or is larger than MAX_FILE."""
+    found = _read(path)
+    if isinstance(found, Problem):
+        raise Unsupported(found.reason)
+    return found.raw
+
+
 def rule_files(paths: Sequence[Path | str]) -> Iterator[Path]:
-    """Yield the rule files of files and folders, sorted by path; links to folders are not followed."""
+    """Yield the rule files of files and folders, sorted by path; links to folders are not followed.
+
+    Tests of rules (``*.test.yaml``) are no rule files. Other Sigma tools leave them alone too: they read ``*.yml``.
+    """
     for each in paths:
         path = Path(each)
         if not path.exists():
@@ -110,7 +123,7 @@ def rule_files(paths: Sequence[Path | str]) -> Iterator[Path]:
         for folder, folders, names in os.walk(path):
             folders.sort()
             for name in sorted(names):
-                if name.endswith((".yml", ".yaml")) and not name.startswith("."):
+                if name.endswith((".yml", ".yaml")) and not name.startswith(".") and not name.endswith(TESTS):
                     yield Path(folder) / name
 
 

@@ -6,7 +6,7 @@ A log source without a route is one that no format yields; its rules compile but
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,12 +17,24 @@ from analyzers.rules.view import Alias, Aliases
 from state.events import Fields, Kind
 
 
+class Accepts(msgspec.Struct, frozen=True, eq=False):
+    """Which kinds of event a route takes: a test, and the same in words."""
+
+    test: Callable[[Kind], bool]
+    #: What is wanted, for people: ``channel Security, event id 4688``.
+    wants: str
+
+    def __call__(self, kind: Kind) -> bool:
+        """Return whether events of the kind are taken."""
+        return self.test(kind)
+
+
 class Route(msgspec.Struct, frozen=True, eq=False):
     """One kind of event that a log source means."""
 
     #: What it is, for people: ``Security 4688 as process_creation``.
     name: str
-    accepts: Callable[[Kind], bool]
+    accepts: Accepts
     aliases: Aliases = {}
     #: What else must hold of the event's fields, where the Kind does not tell enough, and which fields tell it.
     holds: Callable[[Fields], bool] | None = None
@@ -48,17 +60,23 @@ def routes(logsource: LogSource) -> tuple[Route, ...]:
     return tuple(found)
 
 
-def _channel(channels: Iterable[str], codes: Iterable[int] = ()) -> Callable[[Kind], bool]:
+def _channel(channels: Sequence[str], codes: Sequence[int] = ()) -> Accepts:
     wanted = frozenset(channel.casefold() for channel in channels)
     ids = frozenset(codes)
-    return lambda kind: kind.channel.casefold() in wanted and (not ids or kind.code in ids)
+    words = f"channel {' or '.join(channels)}"
+    if codes:
+        words += f", event id {' or '.join(map(str, codes))}"
+    return Accepts(lambda kind: kind.channel.casefold() in wanted and (not ids or kind.code in ids), words)
 
 
-def _source(*names: str) -> Callable[[Kind], bool]:
+def _source(*names: str) -> Accepts:
     """Accept source types by full name, or by prefix where the name ends in a dot."""
     exact = frozenset(name for name in names if not name.endswith("."))
     prefixes = tuple(name for name in names if name.endswith("."))
-    return lambda kind: kind.source in exact or bool(prefixes and kind.source.startswith(prefixes))
+    return Accepts(
+        lambda kind: kind.source in exact or bool(prefixes and kind.source.startswith(prefixes)),
+        f"source {' or '.join(f'{name}*' if name.endswith('.') else name for name in names)}",
+    )
 
 
 def _field(*names: str) -> Alias:
@@ -151,12 +169,13 @@ def _windows(category: str, service: str, *, named: bool) -> list[Route]:
     if service:
         return []
     if not category and named:
-        return [Route("any Windows event", lambda kind: bool(kind.channel) or kind.source.startswith("windows."))]
+        anything = Accepts(lambda kind: bool(kind.channel) or kind.source.startswith("windows."), "source windows.*")
+        return [Route("any Windows event", anything)]
     return found
 
 
-def _both(first: Callable[[Kind], bool], second: Callable[[Kind], bool]) -> Callable[[Kind], bool]:
-    return lambda kind: first(kind) and second(kind)
+def _both(first: Accepts, second: Accepts) -> Accepts:
+    return Accepts(lambda kind: first(kind) and second(kind), f"{first.wants}, and {second.wants}")
 
 
 def _event_type(prefix: str) -> Callable[[Fields], bool]:
@@ -201,8 +220,11 @@ def _linux(service: str, *, named: bool) -> list[Route]:
         return [
             Route(
                 "syslog of authentication",
-                lambda kind: (
-                    kind.source in _AUTH_PROGRAMS or (kind.source.startswith("linux.") and kind.category in auth)
+                Accepts(
+                    lambda kind: (
+                        kind.source in _AUTH_PROGRAMS or (kind.source.startswith("linux.") and kind.category in auth)
+                    ),
+                    "source linux.* of category authentication, iam or session, or of a program that lets users in",
                 ),
             )
         ]

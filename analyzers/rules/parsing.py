@@ -183,9 +183,8 @@ def _filter(place: Place, document: dict[Any, Any], policy: Policy) -> Filter:
 
 def _describe(rule: SigmaRule, place: Place, fields: Sequence[str]) -> Rule:
     names = [tag.name.lower() for tag in rule.tags if tag.namespace == "attack"]
-    rule_id = str(rule.id) if rule.id else _content_id(rule)
     return Rule(
-        id=rule_id,
+        id=rule_id(rule),
         title=rule.title,
         level=Level[rule.level.name.lower()] if rule.level else Level.medium,
         status=rule.status.name.lower() if rule.status else "",
@@ -200,6 +199,10 @@ def _describe(rule: SigmaRule, place: Place, fields: Sequence[str]) -> Rule:
     )
 
 
-def _content_id(rule: SigmaRule) -> str:
-    content = repr((rule.title, rule.logsource, rule.detection.condition, rule.detection.detections))
-    return "sha-" + hashlib.blake2b(content.encode("utf-8", "replace"), digest_size=10).hexdigest()
+def rule_id(rule: SigmaRule) -> str:
+    """Return a rule's UUID; of one without, a hash of what its author wrote: pySigma's objects have no stable text."""
+    if rule.id:
+        return str(rule.id)
+    written = [rule.title, rule.logsource.to_dict(), rule.detection.to_dict()]
+    content = msgspec.json.encode(written, order="sorted", enc_hook=str)
+    return "sha-" + hashlib.blake2b(content, digest_size=10).hexdigest()

@@ -117,7 +117,8 @@ class TestHelp:
 
     @pytest.mark.parametrize(
         "words",
-        [("alerts", "tail"), ("rules", "check"), ("rules", "match")]
+        [("alerts", "tail")]
+        + [("rules", action) for action in ("check", "match", "explain", "backtest", "sync", "coverage")]
         + [("settings", action) for action in ("get", "set", "history")],
         ids="-".join,
     )

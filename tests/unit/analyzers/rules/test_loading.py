@@ -45,6 +45,23 @@ def test_a_rule_without_level_or_id_has_medium_and_a_stable_id(rule_set: Load, m
     assert first.id == second.id and first.id.startswith("sha-")
 
 
+def test_the_id_of_a_rule_without_one_is_the_same_in_every_process_and_under_any_filter(rule_set: Load) -> None:
+    """Alert ids are made of it: they must be the same after a restart, and in every worker."""
+    rule = {
+        "title": "No id",
+        "logsource": {"product": "windows"},
+        "detection": {"sel": {"a|contains": ["x", "y"], "c": None, "d|re": "z"}, "condition": "sel"},
+    }
+    sigma_filter = {
+        "title": "Known good",
+        "logsource": {"product": "windows"},
+        "filter": {"rules": "any", "good": {"User": "svc"}, "condition": "not good"},
+    }
+    (alone,) = rule_set(rule).rules
+    (filtered,) = rule_set(rule, sigma_filter).rules
+    assert alone.id == filtered.id == "sha-e94f082d2305aeb792d7"
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

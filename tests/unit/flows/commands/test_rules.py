@@ -122,3 +122,32 @@ def test_check_names_what_is_not_in_force_and_what_is_never_fed(
     assert report["compiled"] == 2
     assert [problem["id"] for problem in report["problems"]] == [broken["id"]]
     assert report["unserved_log_sources"] == [{"product": "aws", "category": "", "service": "cloudtrail", "rules": 1}]
+
+
+def test_check_runs_the_tests_beside_rules_and_says_what_is_missing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = dns("AXFR").decode()
+    tests = folder / "good.test.yaml"
+    tests.write_text(f"match:\n- raw: '{raw}'\n  format: zeek_json\nno_match:\n- fields: {{qtype_name: A}}\n")
+    assert main(["rules", "check", str(folder)]) == 0
+    assert "tests         2 of 1 rules, 0 failed" in capsys.readouterr().out
+    tests.write_text("match:\n- fields: {qtype_name: A}\n  why: they ask for all\n")
+    assert main(["rules", "check", str(folder)]) == 1
+    table = capsys.readouterr().out
+    assert "good.test.yaml:2: Zone transfer asked for must match, and does not" in table
+    assert "they ask for all" in table and 'sel: qtype_name is "A"; wanted: is axfr' in table
+    assert main(["rules", "check", "--json", str(folder)]) == 1
+    (failure,) = json.loads(capsys.readouterr().out)["tests"]["failures"]
+    assert (failure["path"], failure["line"]) == (str(tests), 2)
+    assert failure["explanation"]["gaps"][0]["selection"] == "sel"
+
+
+def test_check_knows_the_values_of_placeholders(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    detection = {"sel": {"query|expand": "%tunnels%"}, "condition": "sel"}
+    rule = {**RULE, "id": "44444444-4444-4444-8444-444444444444", "detection": detection}
+    (folder / "expand.yml").write_text(yaml.safe_dump(rule))
+    assert main(["rules", "check", str(folder)]) == 1
+    assert "1 × placeholder %tunnels% has no value in the settings" in capsys.readouterr().out
+    (folder / "winnow.toml").write_text("[rules.placeholders]\ntunnels = ['t.example']\n")
+    assert main(["rules", "check", str(folder), "--config", str(folder / "winnow.toml")]) == 0
