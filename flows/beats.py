@@ -52,6 +52,8 @@ def report(settings: SupervisorSettings) -> tuple[bool, dict[str, Any]]:
         "partitions": beat.partitions,
         "messages_read": beat.read,
         "waiting": beat.waiting,
+        "rules": beat.rules,
+        "rules_failed": beat.rules_failed,
     }
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,6 +32,8 @@ from operators.clock import EventClock, TimeSettings
 from operators.formats import Decoder
 from operators.formats.settings import FormatSettings
 from operators.liveness import liveness
+from operators.succession import Succession
+from operators.versions import Versions
 from operators.wall import WallClock
 from state.alerts import Level, Signal
 from state.ledger import SPAN
@@ -190,11 +193,13 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         resume: bytes | None,
         wall: Callable[[], float] | None = None,
         consumer: Callable[[dict[str, Any]], Any] = Consumer,
+        succession: Succession | None = None,
     ) -> None:
         topic, _, number = name.rpartition("-")
         self._name = name
         self._topic, self._number = topic, int(number)
         self._decoder = decoder
+        self._succession = succession
         self._keyed = settings.topics.get(topic, TopicSettings()).host_from_key
         self._batch = settings.batch
         self._idle = clock.idle_seconds
@@ -302,18 +307,24 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         while start < len(messages):
             bucket = offsets[start] // SPAN
             limit = (bucket + 1) * SPAN
+            version = ""
+            if self._succession is not None:
+                version = self._succession.version(offsets[start], self._clock.watermark)
+                limit = min(limit, self._succession.limit(offsets[start]))
             end = len(messages)
             if offsets[-1] >= limit:
                 end = next(i for i in range(start, end) if offsets[i] >= limit)
             batches += self._missing(offsets[start])
-            batches.append(self._batch_of(messages[start:end], offsets[start:end], bucket))
+            batches.append(self._batch_of(messages[start:end], offsets[start:end], bucket, version))
+            if self._succession is not None:
+                self._succession.judged(self._next)
             start = end
         self._sent_watermark = self._clock.watermark
         self._heartbeat = time.monotonic()
         self._measure(offsets[-1])
         return batches
 
-    def _batch_of(self, messages: Sequence[Any], offsets: Sequence[int], bucket: int) -> Batch:
+    def _batch_of(self, messages: Sequence[Any], offsets: Sequence[int], bucket: int, version: str) -> Batch:
         wall = self._wall()
         raws = [message.value() or b"" for message in messages]
         kind, stamp = messages[0].timestamp()
@@ -339,6 +350,8 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             late=placed.late,
             future=placed.future,
             read_at=time.time(),
+            rules=version,
+            first=offsets[0],
         )
 
     def _missing(self, offset: int) -> list[Batch]:
@@ -364,6 +377,9 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._heartbeat = now
         self._sent_watermark = self._clock.watermark
         metrics.WATERMARK_DELAY.labels(**self._labels).set(time.time() - self._clock.watermark / 1e6)
+        if self._succession is not None and self._next >= 0:
+            # A partition that nothing comes of takes new versions into force too, else it would hold on to old ones.
+            self._succession.version(self._next, self._clock.watermark)
         return [Batch(self._name, max(0, self._next) // SPAN, self._clock.watermark, self._clock.start)]
 
     def _measure(self, offset: int) -> None:
@@ -486,16 +502,37 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
     def close(self) -> None:
         """Leave the broker."""
         self._consumer.close()
+        if self._succession is not None:
+            self._succession.close()
 
 
 class KafkaSource(FixedPartitionedSource[Batch, bytes]):
-    """Every partition of the telemetry topics. Exactly once into state: positions are part of the recovery snapshot."""
+    """Every partition of the telemetry topics. Exactly once into state: positions are part of the recovery snapshot.
 
-    def __init__(self, settings: KafkaSettings, formats: FormatSettings, clock: TimeSettings, parts: list[str]) -> None:
+    Args:
+        settings: which Kafka.
+        formats: how messages are decoded.
+        clock: how event time is kept.
+        parts: ``topic-partition`` of each.
+        versions: the rules that may judge; None: there is one set.
+        successions: folder in which each partition writes down which version judged what; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        formats: FormatSettings,
+        clock: TimeSettings,
+        parts: list[str],
+        versions: Versions | None = None,
+        successions: Path | None = None,
+    ) -> None:
         self._settings = settings
         self._formats = formats
         self._clock = clock
         self._parts = parts
+        self._versions = versions
+        self._successions = successions
 
     @property
     def origins(self) -> list[str]:
@@ -511,4 +548,7 @@ class KafkaSource(FixedPartitionedSource[Batch, bytes]):
         topic = for_part.rpartition("-")[0]
         how = self._settings.topics.get(topic, TopicSettings())
         decoder = Decoder(for_part, self._formats, how.format, default_host=how.default_host or topic)
-        return KafkaPartition(self._settings, self._clock, decoder, for_part, resume_state)
+        succession = None
+        if self._versions is not None:
+            succession = Succession(self._versions, for_part, self._successions)
+        return KafkaPartition(self._settings, self._clock, decoder, for_part, resume_state, succession=succession)

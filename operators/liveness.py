@@ -34,6 +34,9 @@ class Liveness(msgspec.Struct):
     waiting: dict[str, float] = {}
     #: Whether the flow was built: sources and sinks are open.
     begun: bool = False
+    #: Versions of the rules that judge some partition of this process; those that cannot be loaded, and why.
+    rules: list[str] = []
+    rules_failed: dict[str, str] = {}
 
     def partition(self, name: str) -> PartitionLiveness:
         """Return the record of a partition, which begins now."""
@@ -62,6 +65,8 @@ class Liveness(msgspec.Struct):
             read=sum(part.read for part in parts),
             snapshots=min((part.snapshots for part in parts), default=0),
             waiting=sorted(self.waiting.copy()),
+            rules=self.rules,
+            rules_failed=sorted(self.rules_failed.copy()),
         )
 
 
@@ -82,6 +87,9 @@ class Beat(msgspec.Struct):
     snapshots: int = 0
     #: Sinks that wait for their server.
     waiting: list[str] = []
+    #: Versions of the rules in force, and those that cannot be loaded.
+    rules: list[str] = []
+    rules_failed: list[str] = []
 
     def standstill(self) -> float:
         """Return for how long this worker stands still, seconds."""

@@ -20,6 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-kills", type=int, default=3, help="workers that the chaos suite kills (default: 3)")
     parser.addoption("--chaos-seed", type=int, default=1, help="seed of the chaos suite (default: 1)")
     parser.addoption("--chaos-messages", type=int, default=0, help="its messages (20,000; from 10 kills on 100,000)")
+    parser.addoption("--chaos-swaps", type=int, default=3, help="changes of rules under load (default: 3)")
 
 
 @pytest.fixture(scope="session", autouse=True)
