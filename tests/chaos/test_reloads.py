@@ -31,6 +31,8 @@ from tests.integration.supervised import Run, run, settled, supervised
 PARTITIONS = 3
 #: Every how many changes a worker is killed.
 A_KILL = 3
+#: Messages that lie ready where the flow is to run at full rate.
+BACKLOG = 20_000
 _MESSAGE = (
     b'{"_path":"conn","ts":%.6f,"uid":"C%d","id.orig_h":"10.9.0.%d","id.orig_p":1,"id.resp_h":"192.0.2.1",'
     b'"id.resp_p":443,"proto":"tcp","orig_bytes":1,"resp_bytes":1,"conn_state":"SF"}'
@@ -38,10 +40,11 @@ _MESSAGE = (
 
 
 class Sender(threading.Thread):
-    """Sends to all partitions in turn, a host each, until told to stop."""
+    """Sends to all partitions in turn, a host each, until told to stop: at a rate, or as much as the flow takes."""
 
-    def __init__(self, bootstrap: str, topic: str, rate: float) -> None:
+    def __init__(self, bootstrap: str, topic: str, dsn: str, rate: float) -> None:
         super().__init__(daemon=True)
+        self._dsn = dsn
         self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5})
         self._topic, self._rate = topic, rate
         self.stop = threading.Event()
@@ -50,9 +53,12 @@ class Sender(threading.Thread):
     def run(self) -> None:
         began = time.monotonic()
         while not self.stop.is_set():
-            if self.sent > (time.monotonic() - began) * self._rate:
+            if self._rate and self.sent > (time.monotonic() - began) * self._rate:
                 self._producer.poll(0.005)
                 continue
+            if not self._rate and self.sent % BACKLOG == 0:
+                while self.sent - self._read() > BACKLOG and not self.stop.is_set():
+                    self._producer.poll(0.2)
             partition = self.sent % PARTITIONS
             value = _MESSAGE % (time.time(), self.sent, partition + 1)
             try:
@@ -61,6 +67,12 @@ class Sender(threading.Thread):
             except BufferError:
                 self._producer.poll(0.05)
         assert self._producer.flush(60) == 0
+
+    def _read(self) -> int:
+        with connect(self._dsn) as database:
+            row = database.execute("SELECT coalesce(sum(consumed), 0) FROM ledger").fetchone()
+        assert row is not None
+        return int(row[0])
 
 
 def rule_id(number: int) -> str:
@@ -81,10 +93,10 @@ def write_rules(folder: Path, number: int) -> None:
     draft.replace(folder / "rule.yml")
 
 
-def activate(variables: dict[str, str]) -> str:
+def activate(variables: dict[str, str], since: str) -> str:
     """Activate the rules as an operator would; return the version."""
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "rules", "activate", "--reason", "chaos", "--author", "test"],
+        [sys.executable, "-m", "flows.cli", "rules", "activate", "--from", since, "--author", "test"],
         env={**os.environ, **variables},
         capture_output=True,
         check=True,
@@ -123,8 +135,9 @@ def test_each_offset_is_judged_by_one_version(
         WINNOW_ALERTS__GROUP_MINUTES="1440",
         WINNOW_SUPERVISOR__MAX_FAILURES="1000",
         WINNOW_TIME__LATENESS_SECONDS="0.5",
+        WINNOW_TIME__IDLE_SECONDS="1",
     )
-    sender = Sender(kafka, topic_name, 3_000 if swaps < 10 else 10_000)
+    sender = Sender(kafka, topic_name, postgres_dsn, 500 if swaps < 10 else 0)
     versions: dict[str, int] = {}
     took: list[float] = []
     kills = 0
@@ -133,7 +146,7 @@ def test_each_offset_is_judged_by_one_version(
         sender.start()
         for number in range(1, swaps + 1):
             write_rules(rules, number)
-            version = activate(variables)
+            version = activate(variables, chance.choice(["now", "2020-01-01T00:00:00Z"]))
             versions[version] = number
             told_at = time.monotonic()
             if number % A_KILL == 1:
@@ -147,7 +160,7 @@ def test_each_offset_is_judged_by_one_version(
             took.append(time.monotonic() - told_at)
         sender.stop.set()
         sender.join(60)
-        running.until(lambda: settled(postgres_dsn, sender.sent), patience=300)
+        running.until(lambda: settled(postgres_dsn, sender.sent), patience=300, pause=1.0)
         pauses = [seconds for worker in range(2) for seconds in swap_seconds(running.port + 1 + worker)]
     with connect(postgres_dsn) as database:
         ledger = database.execute("SELECT partition, bucket, consumed, rules FROM ledger").fetchall()
