@@ -55,8 +55,8 @@ class RuleSettings(BaseModel):
 
     registry: Path | None = Field(
         default=None,
-        description="Folder in which versions of the rules lie that were in force or will be, for all workers; unset: "
-        "beside recovery.folder.",
+        description="Folder for the versions of the rules that are or were in force, for all workers to read; unset: "
+        "rulesets in recovery.folder.",
     )
     watch_seconds: float = Field(
         default=0.0,
@@ -168,7 +168,7 @@ class Settings(BaseSettings):
         folder = self.recovery.folder
         if self.rules.registry is not None or folder is None:
             return self.rules.registry
-        return folder.absolute().with_name(f"{folder.absolute().name}-rules")
+        return folder / "rulesets"
 
     @classmethod
     def settings_customise_sources(

@@ -137,7 +137,7 @@ def test_each_offset_is_judged_by_one_version(
         WINNOW_TIME__LATENESS_SECONDS="0.5",
         WINNOW_TIME__IDLE_SECONDS="1",
     )
-    sender = Sender(kafka, topic_name, postgres_dsn, 500 if swaps < 10 else 0)
+    sender = Sender(kafka, topic_name, postgres_dsn, 200 if swaps < 10 else 0)
     versions: dict[str, int] = {}
     took: list[float] = []
     kills = 0
