@@ -28,6 +28,8 @@ class LedgerDelta(msgspec.Struct, gc=False):
     future: int = 0
     sources: dict[str, int] = {}
     versions: dict[str, str] = {}
+    #: First offset of a batch, from which on ``versions`` hold; -1 where that is not to be told.
+    first: int = -1
 
 
 _COUNTS = ("consumed", "rejected", "skipped", "absent", "lost", "rule", "bert", "llm", "late", "future")
@@ -65,7 +67,7 @@ class LedgerBook:
             row = self._rows.get(delta.bucket)
             if row is None:
                 row = self._rows[delta.bucket] = LedgerRow(
-                    self._topic, self._partition, delta.bucket, sources={}, versions={}
+                    self._topic, self._partition, delta.bucket, sources={}, versions={}, rules={}
                 )
             for name in _COUNTS:
                 value = getattr(delta, name)
@@ -74,6 +76,8 @@ class LedgerBook:
             for source, count in delta.sources.items():
                 row.sources[source] = row.sources.get(source, 0) + count
             row.versions.update(delta.versions)
+            if delta.first >= 0 and "rules" in delta.versions:
+                row.rules = _ranges({**row.rules, delta.first: delta.versions["rules"]})
             self._changed.add(delta.bucket)
 
     @property
@@ -86,7 +90,9 @@ class LedgerBook:
         taken = []
         for bucket in sorted(self._changed):
             row = self._rows[bucket]
-            taken.append(structs.replace(row, sources=dict(row.sources), versions=dict(row.versions)))
+            taken.append(
+                structs.replace(row, sources=dict(row.sources), versions=dict(row.versions), rules=dict(row.rules))
+            )
             settled = row.consumed == row.rejected + row.skipped + row.rule + row.bert + row.llm
             if settled and row.consumed + row.absent + row.lost >= SPAN:
                 del self._rows[bucket]
@@ -111,3 +117,13 @@ class LedgerBook:
         book._rows = {row.bucket: row for row in saved.rows}
         book._changed = saved.changed
         return book
+
+
+def _ranges(rules: dict[int, str]) -> dict[int, str]:
+    """Return the versions by first offset, those left out that the one before says already."""
+    kept: dict[int, str] = {}
+    last = None
+    for first in sorted(rules):
+        if rules[first] != last:
+            last = kept[first] = rules[first]
+    return kept

@@ -57,6 +57,8 @@ def report(settings: SupervisorSettings) -> tuple[bool, dict[str, Any]]:
         "messages_read": beat.read,
         "partitions_paused": beat.paused,
         "waiting": beat.waiting,
+        "rules": beat.rules,
+        "rules_failed": beat.rules_failed,
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from flows.activation import Base
 from flows.settings import PREFIX, Settings
 
 #: Environment variable by which a worker learns its place; the settings come with it, secrets included, and are
@@ -32,6 +33,8 @@ class Place(msgspec.Struct):
     beats: int = 0
     #: Descriptor of the memory in which workers tell each other where partitions are in event time; 0: none.
     board: int = 0
+    #: What the rules are of partitions of which nothing is known; None: each worker loads those of the settings.
+    rules: Base | None = None
 
 
 def run_workers(module: Sequence[str], workers: int, settings: Settings) -> None:
@@ -69,9 +72,10 @@ def worker_environment(
     supervisor: int = 0,
     beats: int = 0,
     board: int = 0,
+    rules: Base | None = None,
 ) -> dict[str, str]:
     """Return the environment of a worker: ours, but for the settings, which it is to take from us and nowhere else."""
-    told = Place(index, addresses, reveal(settings), list(partitions), supervisor, beats, board)
+    told = Place(index, addresses, reveal(settings), list(partitions), supervisor, beats, board, rules)
     place = msgspec.json.encode(told).decode()
     ours = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
     return {**ours, PLACE: place}

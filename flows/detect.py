@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
 
-import analyzers.rules
 from analyzers.anomaly.gaussian import GaussianScorer
 from analyzers.control import Timeline
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router import Router
 from analyzers.rules import RuleSet
+from flows.activation import BUILTIN_RULES
 from flows.control import listen
 from flows.settings import Settings, load_settings
 from flows.usage import UsageError
@@ -38,28 +37,27 @@ from operators.rules import Judge, count
 from operators.sinks import Out, Sink
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
+from operators.versions import Versions
 from state.alerts import Signal
 from state.events import Rejected
 from state.windows import HostSeen, HostWindow
-
-#: The Sigma rules that Winnow ships.
-BUILTIN_RULES = Path(analyzers.rules.__file__).with_name("builtin")
 
 
 def build(
     source: KafkaSource | FileSource,
     sinks: Sequence[Sink],
-    rules: RuleSet,
+    rules: RuleSet | Versions,
     host_metrics: MetricSet,
     settings: Settings,
     control: ControlSource | None = None,
 ) -> Dataflow:
-    """Build the graph; a replay has no control topic."""
+    """Build the graph; a replay has no control topic, and its rules stay what they are."""
     GaussianScorer()  # brings River in now; at the first closed window it would stall the stream for seconds
     router = Router()
     flow = Dataflow("detect")
     batches = op.input("source", flow, source)
-    judged = op.map("rules", batches, Judge(rules).judge)
+    judge = Judge(rules.of if isinstance(rules, Versions) else lambda _: rules)
+    judged = op.map("rules", batches, judge.judge)
     flow_time = int(settings.time.flow_seconds * 1e6)
     timeline = control.timeline if control is not None else Timeline()
     collector = Collector(host_metrics, router, settings.alerts.lowest, flow_time, timeline)

@@ -13,6 +13,8 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 from confluent_kafka import KafkaException
 
+from analyzers.rules import RuleSet
+from analyzers.rules.registry import Registry
 from flows.beats import obey, report
 from flows.cluster import Place, worker_place
 from flows.detect import build, load_metrics, load_rules
@@ -26,9 +28,14 @@ from operators.kafka.topics import PartitionWatch
 from operators.pace import open_board
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
+from operators.versions import Versions
+from state.control import Activation
 from state.postgres import DatabaseError
 
 log = logging.getLogger(__name__)
+
+#: Folder in the recovery store where partitions write down which version of the rules judged what.
+SUCCESSIONS = "rules"
 
 
 def prepare(settings: Settings) -> int | None:
@@ -77,12 +84,20 @@ def work(settings: Settings, place: Place) -> None:
     if index == 0:
         PartitionWatch(settings.kafka, partitions, settings.supervisor.look_seconds).start()
     clocks = open_board(place.board, len(partitions)) if place.board else None
-    source = KafkaSource(settings.kafka, settings.formats, settings.time, partitions, clocks)
-    sinks = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
-    flow = build(
-        source, sinks, load_rules(settings), load_metrics(settings), settings, ControlSource.open(settings.kafka)
-    )
+    control = ControlSource.open(settings.kafka)
+    rules = hold_rules(settings, place, control)
     folder = settings.recovery.folder
+    source = KafkaSource(
+        settings.kafka,
+        settings.formats,
+        settings.time,
+        partitions,
+        clocks,
+        rules if isinstance(rules, Versions) else None,
+        folder / SUCCESSIONS if folder is not None else None,
+    )
+    sinks = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
+    flow = build(source, sinks, rules, load_metrics(settings), settings, control)
     keep = timedelta(seconds=settings.recovery.keep_seconds)
     cli_main(
         flow,
@@ -91,6 +106,26 @@ def work(settings: Settings, place: Place) -> None:
         epoch_interval=timedelta(seconds=settings.recovery.interval_seconds),
         recovery_config=RecoveryConfig(folder, backup_interval=keep) if folder is not None else None,
     )
+
+
+def hold_rules(settings: Settings, place: Place, control: ControlSource) -> RuleSet | Versions:
+    """Return the rules: versions that come and go, or, without a registry, those of the settings for good.
+
+    Raises:
+        UsageError: the version to begin with cannot be loaded.
+    """
+    if place.rules is None or settings.registry is None:
+        return load_rules(settings)
+    past = [message.id for message in place.rules.past(control.activations)]
+    try:
+        versions = Versions(Registry(settings.registry), place.rules.version, past)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"rules of version {place.rules.version}: {error}") from error
+    for told in control.activations:
+        if isinstance(told.message, Activation):
+            versions.hear(told.message)
+    control.activated = versions.hear
+    return versions
 
 
 def main() -> int:

@@ -53,6 +53,17 @@ class RuleSettings(BaseModel):
         "empty: none.",
     )
 
+    registry: Path | None = Field(
+        default=None,
+        description="Folder for the versions of the rules that are or were in force, for all workers to read; unset: "
+        "rulesets in recovery.folder.",
+    )
+    watch_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="How often winnow run looks whether rule files changed, and activates them; 0: never.",
+    )
+
     @property
     def cache_folder(self) -> Path | None:
         """Return the folder in which compiled rules are kept; None: they are compiled each time."""
@@ -150,6 +161,14 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     recovery: RecoverySettings = RecoverySettings()
     supervisor: SupervisorSettings = SupervisorSettings()
+
+    @property
+    def registry(self) -> Path | None:
+        """Return the folder of rule versions; None: rules are read at start and stay what they are."""
+        folder = self.recovery.folder
+        if self.rules.registry is not None or folder is None:
+            return self.rules.registry
+        return folder / "rulesets"
 
     @classmethod
     def settings_customise_sources(

@@ -20,6 +20,7 @@ import msgspec
 from confluent_kafka import KafkaException
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from flows.activation import Base, Watch
 from flows.beats import EVERY
 from flows.cluster import end_all, free_addresses, worker_environment
 from flows.health import serve
@@ -86,10 +87,12 @@ class Supervisor:
         settings: all of them; the workers get them too.
         workers: how many processes.
         lock: descriptor of the recovery store's lock, which every worker holds too; None without a store.
+        rules: what the rules are of partitions of which nothing is known; None: each worker loads the settings'.
     """
 
-    def __init__(self, settings: Settings, workers: int, lock: int | None) -> None:
+    def __init__(self, settings: Settings, workers: int, lock: int | None, rules: Base | None = None) -> None:
         self._settings = settings
+        self._rules = rules
         self._count = workers
         self._lock = lock
         self._workers: list[Worker] = []
@@ -115,6 +118,8 @@ class Supervisor:
         previous = {number: signal.signal(number, stop) for number in numbers}
         try:
             self._serve()
+            if self._settings.rules.watch_seconds and self._rules is not None:
+                Watch(self._settings).start()
             return self._supervise()
         finally:
             end_all([worker.process for worker in self._workers], GRACE)
@@ -146,6 +151,8 @@ class Supervisor:
                     "messages_read": worker.beat.read,
                     "partitions_paused": worker.beat.paused,
                     "waiting": worker.beat.waiting,
+                    "rules": worker.beat.rules,
+                    "rules_failed": worker.beat.rules_failed,
                 }
                 for worker in workers
             ],
@@ -208,7 +215,9 @@ class Supervisor:
         for index in range(self._count):
             ours, theirs = os.pipe()
             held = (theirs, board) if self._lock is None else (theirs, board, self._lock)
-            env = worker_environment(index, addresses, self._settings, self._partitions, os.getpid(), theirs, board)
+            env = worker_environment(
+                index, addresses, self._settings, self._partitions, os.getpid(), theirs, board, self._rules
+            )
             # A group of their own: Ctrl-C reaches them through us, once, and not twice.
             process = subprocess.Popen(
                 [sys.executable, "-m", "flows.live"],

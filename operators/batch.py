@@ -44,6 +44,9 @@ class Batch(msgspec.Struct, gc=False):
     future: dict[int, int] = {}
     #: Wall clock when it was read, seconds; for latency figures only, never for a decision.
     read_at: float = 0.0
+    #: Version of the rules that judges it, and its first offset, from which that is told; empty and -1: there is one.
+    rules: str = ""
+    first: int = -1
 
 
 class Judged(msgspec.Struct, gc=False):

@@ -74,7 +74,8 @@ class Collector:
             late=len(batch.late) - len(reported),
             future=len(batch.future),
             sources=sources,
-            versions={"rules": judged.rules, "metrics": self._metrics.version},
+            versions={"rules": judged.rules, "metrics": self._metrics.version} if batch.consumed else {},
+            first=batch.first if batch.consumed else -1,
         )
         at_once = [
             structs.replace(signal, raw=batch.events[index].raw)

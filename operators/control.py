@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from analyzers.control import Timeline, Told, read
 from operators import metrics
 from operators.kafka import KafkaSettings, new_topic, stopping
-from state.control import Control, Refusal
+from state.control import Activation, Control, Refusal
 from state.events import Rejected
 
 log = logging.getLogger(__name__)
@@ -113,13 +113,17 @@ class ControlSource(FixedPartitionedSource[Told | Rejected, bytes]):
         settings: which Kafka.
         timeline: what the topic held when it was read whole; grows by what every worker hears.
         end: the offset at which the topic ended then.
+        activations: those among its messages.
     """
 
-    def __init__(self, settings: KafkaSettings, timeline: Timeline, end: int) -> None:
+    def __init__(self, settings: KafkaSettings, timeline: Timeline, end: int, activations: Sequence[Told] = ()) -> None:
         self.settings = settings
         #: Changes of live settings, for stateless steps of this process.
         self.timeline = timeline
         self.end = end
+        #: Activations that the topic held then, and who is told of those that come.
+        self.activations = list(activations)
+        self.activated: Callable[[Activation], None] | None = None
 
     @classmethod
     def open(cls, settings: KafkaSettings) -> ControlSource:
@@ -129,8 +133,15 @@ class ControlSource(FixedPartitionedSource[Told | Rejected, bytes]):
             ValueError, TimeoutError, KafkaException: as ``read_topic``.
         """
         timeline = Timeline()
-        end = read_topic(settings, lambda offset, raw: read(raw, offset, timeline))
-        return cls(settings, timeline, end)
+        activations: list[Told] = []
+
+        def take(offset: int, raw: bytes | None) -> None:
+            told = read(raw, offset, timeline)
+            if isinstance(told, Told) and isinstance(told.message, Activation):
+                activations.append(told)
+
+        end = read_topic(settings, take)
+        return cls(settings, timeline, end, activations)
 
     def list_parts(self) -> list[str]:
         """Return the one partition."""
@@ -231,6 +242,7 @@ class Ear(StatelessSourcePartition[Any]):
 
     def __init__(self, control: ControlSource) -> None:
         self._timeline = control.timeline
+        self._activated = control.activated
         self._consumer = _consumer(control.settings, control.end or OFFSET_BEGINNING)
 
     def next_batch(self) -> Iterable[Any]:
@@ -239,7 +251,9 @@ class Ear(StatelessSourcePartition[Any]):
             raise StopIteration
         for message in self._consumer.consume(500, 0):
             if message.error() is None:
-                read(message.value(), int(message.offset() or 0), self._timeline)
+                told = read(message.value(), int(message.offset() or 0), self._timeline)
+                if self._activated is not None and isinstance(told, Told) and isinstance(told.message, Activation):
+                    self._activated(told.message)
         return ()
 
     def next_awake(self) -> datetime | None:

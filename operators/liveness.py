@@ -46,6 +46,9 @@ class Liveness(msgspec.Struct):
     held: float = float("-inf")
     #: Whether the flow was built: sources and sinks are open.
     begun: bool = False
+    #: Versions of the rules that judge some partition of this process; those that cannot be loaded, and why.
+    rules: list[str] = []
+    rules_failed: dict[str, str] = {}
 
     def partition(self, name: str) -> PartitionLiveness:
         """Return the record of a partition, which begins now."""
@@ -94,6 +97,8 @@ class Liveness(msgspec.Struct):
             snapshots=min((part.snapshots for part in parts), default=0),
             paused=sum(part.paused for part in parts),
             waiting=sorted({*self.waiting.copy(), *unanswered}),
+            rules=self.rules,
+            rules_failed=sorted(self.rules_failed.copy()),
         )
 
 
@@ -116,6 +121,9 @@ class Beat(msgspec.Struct):
     paused: int = 0
     #: Sinks that wait for their server: it is away, or does not answer.
     waiting: list[str] = []
+    #: Versions of the rules in force, and those that cannot be loaded.
+    rules: list[str] = []
+    rules_failed: list[str] = []
 
     def standstill(self) -> float:
         """Return for how long this worker stands still, seconds."""

@@ -11,6 +11,10 @@ LATE = Counter("winnow_late_events", "Events left out of windows: late, or too f
 CONTROL = Counter("winnow_control_messages", "Messages of the control topic, by kind.", ["kind"])
 DECIDED = Counter("winnow_decided", "Events decided, by lane.", ["lane"])
 MATCHES = Counter("winnow_rule_matches", "Matches of Sigma rules, by level.", ["level"])
+RULES = Gauge("winnow_rules", "Rules of each version that judges some partition of this worker.", ["version"])
+RULES_SWAPS = Counter("winnow_rules_swaps", "Partitions that took another version of the rules into force.")
+RULES_SWAP_SECONDS = Gauge("winnow_rules_swap_seconds", "How long the last such change held up its partition.")
+RULES_FAILED = Counter("winnow_rules_load_failures", "Versions of the rules that could not be loaded, and tries.")
 ALERTS = Counter(
     "winnow_alerts", "Alerts raised, by kind and level; repeats of one are not counted.", ["kind", "level"]
 )

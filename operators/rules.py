@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from analyzers.rules import RuleSet
 from operators import metrics
@@ -12,17 +13,24 @@ from state.alerts import Signal
 
 
 class Judge:
-    """Match a rule set over batches."""
+    """Match rules over batches, each by the version that its partition has for it.
 
-    def __init__(self, rules: RuleSet) -> None:
-        self._rules = rules
-        self._versions = (("rules", rules.version),)
+    Args:
+        of: the rule set of a version.
+    """
+
+    def __init__(self, of: Callable[[str], RuleSet]) -> None:
+        self._of = of
 
     def judge(self, batch: Batch) -> Judged:
         """Return the batch with the signals of each event that a rule matched."""
         signals: dict[int, list[Signal]] = {}
-        if self._rules.rules and batch.events:
-            for match in self._rules.match_batch(batch.events, fields, VERBATIM):
+        if not batch.consumed:
+            return Judged(batch, signals, batch.rules)
+        rules = self._of(batch.rules)
+        versions = (("rules", rules.version),)
+        if rules.rules and batch.events:
+            for match in rules.match_batch(batch.events, fields, VERBATIM):
                 event, rule = batch.events[match.index], match.rule
                 signal = Signal(
                     kind="rule",
@@ -35,11 +43,11 @@ class Judge:
                     techniques=rule.techniques,
                     tactics=rule.tactics,
                     event_id=event.id,
-                    versions=self._versions,
+                    versions=versions,
                 )
                 signals.setdefault(match.index, []).append(signal)
                 metrics.MATCHES.labels(level=rule.level.name).inc()
-        return Judged(batch, signals, self._rules.version)
+        return Judged(batch, signals, rules.version)
 
 
 def count(step_id: str, collected: Collected) -> None:

@@ -39,3 +39,5 @@ class LedgerRow(msgspec.Struct, gc=False):
     versions: dict[str, str] = {}
     #: Offsets that retention removed before they were read.
     lost: int = 0
+    #: Which version of the rules judged what: the first offset of each, until that of the next.
+    rules: dict[int, str] = {}

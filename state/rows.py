@@ -47,7 +47,7 @@ ALERTS = Table(
 EVIDENCE = Table("evidence", ("event_id", "alert_id", "entity", "time", "raw"), key=2, dated=False)
 HOSTS = Table("hosts", ("host", "events", "first_seen", "last_seen"), key=1)
 HOST_WINDOWS = Table("host_windows", ("host", "seconds", "start", "metrics", "values", "scores"), key=3, dated=False)
-LEDGER = Table("ledger", ("topic", "partition", "bucket", *_COUNTS, "sources", "versions"), key=3)
+LEDGER = Table("ledger", ("topic", "partition", "bucket", *_COUNTS, "sources", "versions", "rules"), key=3)
 
 
 class Statements(msgspec.Struct, frozen=True):
@@ -157,5 +157,6 @@ def ledger_row(row: LedgerRow) -> Row:
         *(copying.int8(getattr(row, name)) for name in _COUNTS),
         copying.jsonb(row.sources),
         copying.jsonb(row.versions),
+        copying.jsonb({str(first): version for first, version in row.rules.items()}),
     )
     return Row((topic, row.partition, row.bucket), data)

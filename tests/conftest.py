@@ -28,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--sigma-cases", type=int, default=2_000, help="cases of the Sigma differential test (2,000)")
     parser.addoption("--sigma-seed", type=int, default=1, help="its seed (default: 1)")
+    parser.addoption("--chaos-swaps", type=int, default=3, help="changes of rules under load (default: 3)")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -81,6 +81,10 @@ class RuleSet:
         plan = self._plan_of(kind)
         return tuple(each.rule for each in plan.rules) if plan is not None else ()
 
+    def kinds(self) -> tuple[Kind, ...]:
+        """Return the kinds of events that were asked about so far."""
+        return tuple(self._by_kind)
+
     def match_batch(
         self, events: Sequence[E], fields: Callable[[E], Fields], verbatim: Collection[str] = ()
     ) -> list[Match]:

@@ -26,6 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run until told to end; return the exit status."""
+    from flows.activation import begin
     from flows.live import prepare
     from flows.supervisor import Supervisor
 
@@ -33,5 +34,6 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--workers must be at least 1")
     settings = load_settings(args.config)
     lock = prepare(settings)
+    rules = begin(settings)
     print(f"winnow: detecting on {', '.join(settings.kafka.telemetry)} with {args.workers} workers", file=sys.stderr)
-    return Supervisor(settings, args.workers, lock).run()
+    return Supervisor(settings, args.workers, lock, rules).run()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.settings import Settings, load_settings
+from flows.telling import reaching, since, user
 from flows.usage import UsageError
 
 if TYPE_CHECKING:
@@ -20,8 +17,6 @@ if TYPE_CHECKING:
     from state.control import Setting
 
 
-#: How far ahead ``now`` is, µs: by then every worker has heard of the change, and none has judged what it holds for.
-AHEAD = 2_000_000
 #: Longest text that is taken for a number.
 MAX_DIGITS = 18
 
@@ -120,15 +115,15 @@ def run_set(args: argparse.Namespace) -> int:
     setting = Setting(
         version=CONTROL_VERSION,
         id=new_id(),
-        author=args.author or _user(),
+        author=args.author or user(),
         reason=args.reason,
         written_at=now,
-        from_time=now + AHEAD if args.since == "now" else _time(args.since),
+        from_time=since(args.since, now),
         name=args.name,
         value=value,
     )
     _checked(setting)
-    with _reaching(settings):
+    with reaching(settings):
         create(settings.kafka)
         write(settings.kafka, setting)
     print(json.dumps({"name": setting.name, "value": setting.value, **_change(setting)}))
@@ -157,22 +152,10 @@ def _timeline(settings: Settings) -> Timeline:
     from operators.control import exists, read_topic
 
     timeline = Timeline()
-    with _reaching(settings):
+    with reaching(settings):
         if exists(settings.kafka):
             read_topic(settings.kafka, lambda offset, raw: read(raw, offset, timeline))
     return timeline
-
-
-@contextmanager
-def _reaching(settings: Settings) -> Iterator[None]:
-    from confluent_kafka import KafkaException
-
-    try:
-        yield
-    except (ValueError, TimeoutError) as error:
-        raise UsageError(str(error)) from error
-    except KafkaException as error:
-        raise UsageError(f"Kafka at {settings.kafka.bootstrap_servers}: {error.args[0].str()}") from error
 
 
 def _known(name: str | None) -> None:
@@ -212,20 +195,3 @@ def _value(text: str) -> Any:
         return float(text)
     except ValueError:
         return text
-
-
-def _time(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--from {text}: not an ISO time, such as 2026-01-31T12:00:00Z") from None
-    if moment.tzinfo is None:
-        raise UsageError(f"--from {text}: say the zone too, such as {text}Z")
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        raise UsageError("this machine's user has no name: give --author") from None

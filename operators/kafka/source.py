@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bytewax.inputs import FixedPartitionedSource
 
 from operators.batch import Batch
@@ -11,6 +13,8 @@ from operators.formats.settings import FormatSettings
 from operators.kafka.partition import KafkaPartition
 from operators.kafka.settings import KafkaSettings, TopicSettings
 from operators.pace import Pace
+from operators.succession import Succession
+from operators.versions import Versions
 
 
 class KafkaSource(FixedPartitionedSource[Batch, bytes]):
@@ -22,6 +26,8 @@ class KafkaSource(FixedPartitionedSource[Batch, bytes]):
         clock: how event time is kept.
         parts: names of all partitions.
         clocks: where all partitions are in event time, if workers share it; see ``operators.pace``.
+        versions: the rules that may judge; None: there is one set.
+        successions: folder in which each partition writes down which version judged what; None: nowhere.
     """
 
     def __init__(
@@ -31,11 +37,15 @@ class KafkaSource(FixedPartitionedSource[Batch, bytes]):
         clock: TimeSettings,
         parts: list[str],
         clocks: memoryview | None = None,
+        versions: Versions | None = None,
+        successions: Path | None = None,
     ) -> None:
         self._settings = settings
         self._formats = formats
         self._clock = clock
         self._parts = parts
+        self._versions = versions
+        self._successions = successions
         # A clock that is fast by less than future_seconds is believed; it must not make its partition wait.
         self._pace = Pace(parts, int((clock.ahead_seconds + clock.future_seconds) * 1e6), clocks)
 
@@ -53,4 +63,9 @@ class KafkaSource(FixedPartitionedSource[Batch, bytes]):
         topic = for_part.rpartition("-")[0]
         how = self._settings.topics.get(topic, TopicSettings())
         decoder = Decoder(for_part, self._formats, how.format, default_host=how.default_host or topic)
-        return KafkaPartition(self._settings, self._clock, decoder, for_part, resume_state, pace=self._pace)
+        succession = None
+        if self._versions is not None:
+            succession = Succession(self._versions, for_part, self._successions)
+        return KafkaPartition(
+            self._settings, self._clock, decoder, for_part, resume_state, pace=self._pace, succession=succession
+        )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from flows.commands.rules import backtest, check, coverage, explain, match, sync
+from flows.commands.rules import activate, backtest, check, coverage, explain, match, sync
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -18,5 +18,5 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Work with Sigma rules.",
     )
     actions = rules.add_subparsers(metavar="ACTION", required=True, dest="action")
-    for module in (check, match, explain, backtest, sync, coverage):
+    for module in (check, match, explain, backtest, sync, coverage, activate):
         module.add_parser(actions)

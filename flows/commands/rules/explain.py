@@ -130,7 +130,7 @@ def _only(name: str, raws: list[bytes], settings: Settings, format: str) -> Even
 
 
 def _default(settings: Settings, rule: str) -> list[Path]:
-    from flows.detect import BUILTIN_RULES
+    from flows.activation import BUILTIN_RULES
 
     if Path(rule).is_file():
         return []
