@@ -56,12 +56,14 @@ class FieldAtoms:
     ((7,), (9,), ())
     """
 
-    __slots__ = ("_always", "_budget", "_exact", "_found", "_parts", "_scan")
+    __slots__ = ("_always", "_budget", "_exact", "_found", "_longest", "_parts", "_scan")
 
     def __init__(self, atoms: Mapping[Atom, int], budget: Budget) -> None:
         exact = {atom: number for atom, number in atoms.items() if atom.op == "exact"}
         others = {atom: number for atom, number in atoms.items() if atom.op != "exact"}
         self._exact = {atom.literal: (number,) for atom, number in exact.items()}
+        #: Longest text that can be one of these: folding never makes a text shorter.
+        self._longest = max(map(len, self._exact), default=0)
         # Hyperscan takes no empty literal, and ends one at a NUL.
         parts = {atom: number for atom, number in others.items() if atom.literal and "\0" not in atom.literal}
         self._parts = list(parts.items())
@@ -76,24 +78,29 @@ class FieldAtoms:
         """Return the numbers of the atoms that the text satisfies in any case."""
         found = self._found.get(text)
         if found is None:
-            found = self._find(text.casefold())
+            found = self._find(text)
             if len(text) <= MAX_CACHED_LENGTH:
                 self._budget.spend(len(text))
                 self._found[text] = found
         return found
 
-    def _find(self, folded: str) -> tuple[int, ...]:
-        found = self._always + self._exact.get(folded, ())
+    def _find(self, text: str) -> tuple[int, ...]:
+        # The scan folds the case of ASCII by itself, which spares most texts a copy.
+        folded = text if text.isascii() else text.casefold()
+        found = self._always
+        if self._exact and len(text) <= self._longest:
+            found += self._exact.get(text.casefold(), ())
         if not self._parts:
             return found
         hits: list[int] = []
         for place in self._scan.of(folded):
             atom, number = self._parts[place]
             # The scan tells that the literal is somewhere; where it must stand is tested here.
+            length = len(atom.literal)
             if (
                 atom.op == "contains"
-                or (atom.op == "suffix" and folded.endswith(atom.literal))
-                or (atom.op == "prefix" and folded.startswith(atom.literal))
+                or (atom.op == "suffix" and folded[-length:].casefold() == atom.literal)
+                or (atom.op == "prefix" and folded[:length].casefold() == atom.literal)
             ):
                 hits.append(number)
         return found + tuple(hits) if hits else found
@@ -135,9 +142,9 @@ class Shortlist:
 
 
 class Scanner:
-    """Finds which of many literals a text contains, as written.
+    """Finds which of many case-folded literals a text contains; the case of ASCII does not matter.
 
-    >>> sorted(Scanner(["ab", "b", "c", "x"]).of("abc"))
+    >>> sorted(Scanner(["ab", "b", "c", "x"]).of("aBc"))
     [0, 1, 2]
     """
 
@@ -151,11 +158,9 @@ class Scanner:
 
     def of(self, text: str) -> list[int]:
         """Return the places of the literals that the text contains, in no particular order."""
-        return self.of_bytes(text.encode("utf-8", "surrogatepass"))
-
-    def of_bytes(self, data: bytes) -> list[int]:
-        """Return the places of the literals that the bytes contain, in no particular order."""
+        data = text.encode("utf-8", "surrogatepass")
         if len(self._literals) <= FEW:
+            data = data.lower()
             return [place for place, literal in enumerate(self._literals) if literal in data]
         if self._database is None:
             self._database = hyperscan.Database()
@@ -163,7 +168,7 @@ class Scanner:
                 expressions=self._literals,
                 ids=list(range(len(self._literals))),
                 elements=len(self._literals),
-                flags=hyperscan.HS_FLAG_SINGLEMATCH,
+                flags=hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_CASELESS,
                 literal=True,
             )
         hits: list[int] = []

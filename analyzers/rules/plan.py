@@ -20,6 +20,8 @@ from state.events import Fields, Kind
 _ABSENT = repeat(object())
 #: A rule that an event meets: its place in the set, the rule, the reason.
 Decided = tuple[int, Compiled, str]
+#: No reason, but a sign that none was looked for yet.
+UNDECIDED: Any = object()
 
 
 class Message(Protocol):
@@ -82,16 +84,19 @@ class Group:
             if inputs is None:
                 inputs = self._inputs[here] = tuple(dict.fromkeys(self._names(self.rules[here], spellings)))
             # Values repeat, and so do the rules that they nearly meet.
-            key = (here, *map(fields.get, inputs, _ABSENT))
+            key: tuple[Any, ...] = (here, *map(fields.get, inputs, _ABSENT))
             if bool in map(type, key):  # True and 1 are one key to a dict and two texts to a rule
                 key = (*key, *map(type, key))
             try:
-                said = self._decided[key]
-            except (KeyError, TypeError) as error:  # TypeError: a list or an object among the values
+                said = self._decided.get(key, UNDECIDED)
+            except TypeError:  # a list or an object among the values
+                key = ()
+                said = UNDECIDED
+            if said is UNDECIDED:
                 view = view or View(fields, spellings, route.aliases)
                 said = decide(self.rules[here], view)
                 size = sum(len(value) for value in key if type(value) is str)
-                if type(error) is KeyError and size <= MAX_CACHED_LENGTH:
+                if key and size <= MAX_CACHED_LENGTH:
                     self._budget.spend(size)
                     self._decided[key] = said
             if said is not None:

@@ -54,12 +54,22 @@ class Index:
 class Prefilter:
     """Names the rules, as bits by place in the given sequence, that an event may meet."""
 
-    __slots__ = ("_aliases", "_always", "_budget", "_count", "_every", "_slots", "_tables")
+    __slots__ = (
+        "_aliases",
+        "_always",
+        "_budget",
+        "_count",
+        "_every",
+        "_memories",
+        "_names",
+        "_plain",
+        "_read",
+        "_tables",
+    )
 
     def __init__(self, index: Index, places: Sequence[int], aliases: Aliases) -> None:
         """Prepare for some rules of the index, named by their places in it, which see fields through the aliases."""
         self._aliases = aliases
-        self._budget = index.budget
         self._count = count = len(places)
         self._every = (1 << count) - 1
         self._always = 0
@@ -75,24 +85,32 @@ class Prefilter:
                     bits = fields.setdefault(name, {})
                     bits[atom] = bits.get(atom, 0) | bit
         self._tables = [(name, _Table(index.fields[name], bits, index.budget)) for name, bits in fields.items()]
-        self._slots: list[tuple[str, Callable[[Fields], object] | None, dict[str, int], _Table]] = []
+        #: Fields looked up by name, side by side with what tells their bits; and those that take more than that.
+        self._names: tuple[str, ...] = ()
+        self._memories: tuple[dict[str, int], ...] = ()
+        self._plain: tuple[_Table, ...] = ()
+        self._read: list[tuple[Callable[[Fields], object], _Table]] = []
 
     def respell(self, spellings: Spellings) -> None:
         """Learn by which names events have the fields that rules name."""
-        self._slots = []
+        plain: list[tuple[str, _Table]] = []
+        self._read = []
         for name, table in self._tables:
             alias = self._aliases.get(name.casefold())
-            read: Callable[[Fields], object] | None = None
             if name == ANY_FIELD:
                 continue
             if alias is not None:
                 if alias.renames:
-                    name = alias.inputs[0]
+                    plain.append((alias.inputs[0], table))
                 else:
-                    read = alias.read
+                    self._read.append((alias.read, table))
             elif others := spellings.others(name):
-                read = partial(spelled, name, tuple(others))
-            self._slots.append((name, read, table.bits, table))
+                self._read.append((partial(spelled, name, tuple(others)), table))
+            else:
+                plain.append((name, table))
+        self._names = tuple(name for name, _ in plain)
+        self._plain = tuple(table for _, table in plain)
+        self._memories = tuple(table.bits for _, table in plain)
 
     def candidates(self, fields: Fields, view: View | None) -> int:
         """Return the bits of the rules that the event may meet; ``view`` is needed where rules have keywords.
@@ -100,21 +118,18 @@ class Prefilter:
         ``respell`` must have been called since the event's field names were observed.
         """
         met = self._always
-        get = fields.get
-        for name, read, bits_of, table in self._slots:
-            value = get(name) if read is None else read(fields)
+        for value, bits_of, table in zip(map(fields.get, self._names), self._memories, self._plain, strict=True):
             if value is None:
                 continue
             if type(value) is str:
                 bits = bits_of.get(value)
-                if bits is None:
-                    bits = table.find(value)
+                met |= table.find(value) if bits is None else bits
             else:
-                bits = 0
                 for text in texts(value):
-                    bits |= table.find(text)
-            if bits:
-                met |= bits
+                    met |= table.find(text)
+        for read, table in self._read:
+            for text in texts(read(fields)):
+                met |= table.find(text)
         if view is not None:
             for name, table in self._tables:
                 if name == ANY_FIELD:
