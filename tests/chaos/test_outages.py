@@ -152,7 +152,7 @@ def test_servers_that_go_and_return_change_nothing(
     options = "&options=-csynchronous_commit%3Don&connect_timeout=30"
     dsn, calm = (services.postgres.create_database(f"{topic_name}-{name}") + options for name in ("a", "b"))
     # Shorter than the outage: who waits for a server is not to be started again however long it takes.
-    more = {**load.settings(topic_name), "WINNOW_SUPERVISOR__STALL_SECONDS": str(max(4.0, seconds * 0.6))}
+    more = {**load.settings(topic_name), "WINNOW_SUPERVISOR__STALL_SECONDS": str(max(4.0, seconds * 0.8))}
     more["WINNOW_REDIS__URL"] = services.valkey.url
     variables = supervised(kafka, dsn, topic_name, tmp_path, "outage", **more)
     done = threading.Event()

@@ -104,7 +104,7 @@ def test_a_crash_that_comes_again_and_again_is_given_up(
         database.execute("DROP TABLE ledger")
     send(kafka, topic_name, [b'{"_path":"conn","ts":1704700800,"id.orig_h":"10.0.0.5","id.resp_h":"192.0.2.1"}'])
     failed = Run(variables, 1)
-    assert failed.process.wait(60) == 1
+    assert failed.process.wait(180) == 1  # two clusters start and fail, on a busy machine slowly
     assert "given up" in failed.log.read_text()
 
 
