@@ -93,10 +93,6 @@ class RuleSet:
         """Return the rules that may concern events of a kind."""
         return tuple(each.rule for group in self._groups(kind) for each in group.rules)
 
-    def kinds(self) -> tuple[Kind, ...]:
-        """Return the kinds of events that were asked about so far."""
-        return tuple(self._by_kind)
-
     def match_batch(self, events: Sequence[Event], fields: Callable[[Event], Fields]) -> list[Match]:
         """Return every (event, rule) pair that matches, by place of the event, then of the rule.
 
