@@ -52,25 +52,31 @@ def main() -> None:
         versions = Versions(registry, names[0])
         first_load = time.perf_counter() - began
         succession = Succession(versions, "bench-0", Path(folder) / "successions")
-        judge = Judge(versions.of)
+        judge = Judge(versions.of, versions.recent.append)
         offset = 0
+        #: Of each batch, the CPU time of the thread that judged it.
+        cpu: list[float] = []
 
         def one(number: int) -> tuple[float, bool]:
             nonlocal offset
             batch = Batch("bench-0", 0, 0, 0, batches[number % len(batches)], consumed=BATCH, first=offset)
-            began = time.perf_counter()
+            began, spent = time.perf_counter(), time.thread_time()
             before = succession._now
             batch.rules = succession.version(offset, EARLIEST)
             offset += BATCH
             succession.judged(offset)
             judge.judge(batch)
+            cpu.append(time.thread_time() - spent)
             return time.perf_counter() - began, before is not succession._now
 
         for number in range(2 * len(batches)):
             one(number)
+        cpu.clear()
         quiet = [one(number)[0] for number in range(2 * len(batches))]
+        quiet_cpu = cpu.copy()
         loading: list[float] = []
         swapping: list[float] = []
+        swapping_cpu: list[float] = []
         after: list[float] = []
         number = 0
         for name in names[1:]:
@@ -79,6 +85,8 @@ def main() -> None:
             while not swapped:
                 took, swapped = one(number)
                 (swapping if swapped else loading).append(took)
+                if swapped:
+                    swapping_cpu.append(cpu[-1])
                 number += 1
             for _ in range(len(batches)):
                 after.append(one(number)[0])
@@ -95,6 +103,8 @@ def main() -> None:
                 "while_loading": _said(loading),
                 "first_batch_of_a_version": _said(swapping),
                 "following_batches": _said(after),
+                "quiet_cpu": _said(quiet_cpu),
+                "first_batch_of_a_version_cpu": _said(swapping_cpu),
                 "added_worst_ms": round(1000 * (max([*loading, *swapping]) - usual), 1),
             },
             indent=1,

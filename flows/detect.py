@@ -56,7 +56,7 @@ def build(
     router = Router()
     flow = Dataflow("detect")
     batches = op.input("source", flow, source)
-    judge = Judge(rules.of if isinstance(rules, Versions) else lambda _: rules)
+    judge = Judge(rules.of, rules.recent.append) if isinstance(rules, Versions) else Judge(lambda _: rules)
     judged = op.map("rules", batches, judge.judge)
     flow_time = int(settings.time.flow_seconds * 1e6)
     timeline = control.timeline if control is not None else Timeline()

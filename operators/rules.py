@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from analyzers.rules import RuleSet
 from operators import metrics
 from operators.batch import Batch, Collected, Judged
 from operators.formats import VERBATIM, fields
 from state.alerts import Signal
+from state.events import Event
 
 
 class Judge:
@@ -17,10 +18,14 @@ class Judge:
 
     Args:
         of: the rule set of a version.
+        seen: told the events of each batch.
     """
 
-    def __init__(self, of: Callable[[str], RuleSet]) -> None:
+    def __init__(
+        self, of: Callable[[str], RuleSet], seen: Callable[[Sequence[Event]], object] = lambda events: None
+    ) -> None:
         self._of = of
+        self._seen = seen
 
     def judge(self, batch: Batch) -> Judged:
         """Return the batch with the signals of each event that a rule matched."""
@@ -30,6 +35,7 @@ class Judge:
         rules = self._of(batch.rules)
         versions = (("rules", rules.version),)
         if rules.rules and batch.events:
+            self._seen(batch.events)
             for match in rules.match_batch(batch.events, fields, VERBATIM):
                 event, rule = batch.events[match.index], match.rule
                 signal = Signal(

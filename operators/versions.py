@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -14,8 +15,10 @@ import msgspec
 from analyzers.rules import RuleSet
 from analyzers.rules.registry import Registry
 from operators import metrics
+from operators.formats import VERBATIM, fields
 from operators.liveness import liveness
 from state.control import Activation
+from state.events import Event
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +27,13 @@ MAX_ACTIVATIONS = 10_000
 #: Sets kept of those that no partition uses any more, for batches may be on their way to the rules, and of those that
 #: wait for their time; one that is not kept is loaded again when it is needed.
 SPARE = 2
+#: Batches of events on which a new version is tried.
+RECENT = 2
 #: How often a version that could not be loaded is tried again, seconds.
 AGAIN = 10.0
-#: While a set is read beside the flow: for so long it works, then so long it rests, seconds.
-_WORK, _REST = 0.004, 0.002
+#: While a set is read beside the flow: for so long it works, then so long it rests, seconds. The interpreter lets one
+#: thread run at a time, so what is worked here is taken from the flow.
+_WORK, _REST = 0.002, 0.006
 
 
 class Activated(msgspec.Struct, frozen=True):
@@ -69,6 +75,8 @@ class Versions:
         self.past = list(past)
         #: What was activated and is loaded, in the order it was heard; replaced as a whole by the loading thread.
         self.ready: tuple[Activated, ...] = ()
+        #: Events that were judged last: a new version is tried on them first, so that its caches are warm.
+        self.recent: deque[Sequence[Event]] = deque(maxlen=RECENT)
         self._registry = registry
         self._sets: dict[str, RuleSet] = {base: self._read(base)}
         self._heard: dict[str, Activated] = {}
@@ -167,11 +175,12 @@ class Versions:
         loaded = self._registry.get(version, rest)
         rules = RuleSet.of(loaded.compiled, loaded.problems, loaded.version)
         if aside:
-            # What kinds of events there are is known: which rules concern them is found out here, not in the flow.
-            for other in list(self._sets.values()):
-                for kind in other.kinds():
-                    rules.concerns(kind)
+            # What the first events of each kind, and of each value, cost is spent here and not in the flow.
+            for events in tuple(self.recent):
+                for event in events:
+                    rules.match_batch((event,), fields)
                     rest()
+            rules.failures = 0
         return rules
 
     def _failed(self, version: str, error: Exception) -> None:

@@ -81,10 +81,6 @@ class RuleSet:
         plan = self._plan_of(kind)
         return tuple(each.rule for each in plan.rules) if plan is not None else ()
 
-    def kinds(self) -> tuple[Kind, ...]:
-        """Return the kinds of events that were asked about so far."""
-        return tuple(self._by_kind)
-
     def match_batch(
         self, events: Sequence[E], fields: Callable[[E], Fields], verbatim: Collection[str] = ()
     ) -> list[Match]:
@@ -114,11 +110,6 @@ class RuleSet:
     def forget(self) -> None:
         """Forget all values met, as when memory for them runs out; what they are decided by stays."""
         self._index.budget.clear()
-
-    def prepare(self, kinds: Iterable[Kind]) -> None:
-        """Do now what would be done when the first events of the kinds are met."""
-        for kind in kinds:
-            self._plan_of(kind)
 
     def _plan_of(self, kind: Kind) -> Plan | None:
         if kind in self._by_kind:
