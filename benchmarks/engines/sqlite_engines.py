@@ -21,8 +21,15 @@ from typing import Any
 
 import orjson
 
-#: What Winlogbeat calls otherwise than rules do.
-RENAMED = {"event_id": "EventID", "log_name": "Channel", "computer_name": "Computer"}
+#: What Winlogbeat and NXLog call otherwise than rules do.
+HEADER = {
+    "event_id": "EventID",
+    "log_name": "Channel",
+    "computer_name": "Computer",
+    "source_name": "Provider_Name",
+    "Hostname": "Computer",
+    "SourceName": "Provider_Name",
+}
 #: Where Winlogbeat keeps the fields of the event.
 INNER = ("event_data", "user_data")
 #: The columns that decide an event's log source.
@@ -66,9 +73,12 @@ def read(lines: Iterator[bytes], wanted: dict[str, str]) -> Iterator[Row]:
     """Yield a row a line: its number and the wanted fields; a field spelled as the rules do goes before others."""
     for number, line in enumerate(lines):
         event = orjson.loads(line)
-        fields = {RENAMED.get(name, name): value for name, value in event.items() if name not in INNER}
+        fields = {name: value for name, value in event.items() if name not in INNER}
         for part in INNER:
             fields.update(event.get(part) or {})
+        for name, column in HEADER.items():
+            if name in event:
+                fields.setdefault(column, event[name])
         row: Row = {"line": number}
         for name, value in fields.items():
             column = wanted.get(name.lower())

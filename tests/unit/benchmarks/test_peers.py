@@ -13,8 +13,20 @@ import pytest
 from benchmarks import peers
 from benchmarks.engines import sqlite_engines
 
-NXLOG = {"EventID": 1, "Channel": "Sysmon", "ProcessID": 4, "ProcessId": 77, "Image": r"C:\Windows\CMD.exe"}
-WINLOGBEAT = {"event_id": 1, "log_name": "Sysmon", "event_data": {"Image": r"C:\x\cmd.exe", "ProcessId": "77"}}
+NXLOG = {
+    "EventID": 1,
+    "Channel": "Sysmon",
+    "SourceName": "P",
+    "ProcessID": 4,
+    "ProcessId": 77,
+    "Image": r"C:\Windows\CMD.exe",
+}
+WINLOGBEAT = {
+    "event_id": 1,
+    "log_name": "Sysmon",
+    "source_name": "P",
+    "event_data": {"Image": r"C:\x\cmd.exe", "ProcessId": "77"},
+}
 OTHER = {"EventID": 10, "Channel": "Sysmon", "Image": r"C:\Windows\cmd.exe", "Elevated": True, "Groups": ["a", "b"]}
 
 
@@ -84,7 +96,7 @@ def test_agreement_and_ratio_are_of_the_same_lines() -> None:
 def asked(folder: Path, *rules: tuple[str, str]) -> dict[str, Any]:
     lines, converted = folder / "lines.jsonl", folder / "converted.json"
     lines.write_text("".join(json.dumps(event) + "\n" for event in (NXLOG, WINLOGBEAT, OTHER)))
-    named = ["Image", "ProcessId", "Elevated", "Groups", "Absent"]
+    named = ["Image", "ProcessId", "Elevated", "Groups", "Provider_Name", "Absent"]
     converted.write_text(
         json.dumps([{"id": id, "title": id, "required_fields": named, "rule": [sql]} for id, sql in rules])
     )
@@ -96,6 +108,7 @@ def asked(folder: Path, *rules: tuple[str, str]) -> dict[str, Any]:
     [
         # Both schemas are one table; text is compared without case.
         ("EventID=1 AND Image LIKE '%\\\\cmd.exe' ESCAPE '\\'", [0, 1]),
+        ("Channel='sysmon' AND Provider_Name='p'", [0, 1]),
         # NXLog's header has a ProcessID beside the event's ProcessId, which the rule means.
         ("ProcessId=77", [0, 1]),
         ("ProcessId=4", []),
