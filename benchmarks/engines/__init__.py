@@ -1,0 +1,1 @@
+"""What runs inside the peers' own environments. Nothing here imports Winnow, nor is imported by it."""
