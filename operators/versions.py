@@ -178,7 +178,7 @@ class Versions:
             # What the first events of each kind, and of each value, cost is spent here and not in the flow.
             for events in tuple(self.recent):
                 for event in events:
-                    rules.match_batch((event,), fields)
+                    rules.match_batch((event,), fields, VERBATIM)
                     rest()
             rules.failures = 0
         return rules
