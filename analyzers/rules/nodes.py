@@ -53,7 +53,10 @@ class And(Node, frozen=True, gc=False, tag="and"):
 
     def match(self, view: View) -> bool:
         """Return whether every part is met."""
-        return all(part.match(view) for part in self.parts)
+        for part in self.parts:  # noqa: SIM110 - takes half the time of all()
+            if not part.match(view):
+                return False
+        return True
 
     def explain(self, view: View, found: Evidence) -> None:
         """Explain every part."""
@@ -72,7 +75,10 @@ class Or(Node, frozen=True, gc=False, tag="or"):
 
     def match(self, view: View) -> bool:
         """Return whether some part is met."""
-        return any(part.match(view) for part in self.parts)
+        for part in self.parts:  # noqa: SIM110 - as above
+            if part.match(view):
+                return True
+        return False
 
     def explain(self, view: View, found: Evidence) -> None:
         """Explain the first part that is met."""
@@ -103,6 +109,24 @@ class Not(Node, frozen=True, gc=False, tag="not"):
         return not self.part.match(view)
 
 
+class Quick(msgspec.Struct, frozen=True, gc=False):
+    """Tests by what decides them at the speed of C, and all others."""
+
+    exact: frozenset[str]
+    prefixes: tuple[str, ...]
+    suffixes: tuple[str, ...]
+    contained: tuple[str, ...]
+    others: tuple[AnyTest, ...]
+
+    @classmethod
+    def of(cls, tests: tuple[AnyTest, ...]) -> Quick:
+        """Sort the tests."""
+        plain = [test for test in tests if isinstance(test, Text) and test.folded]
+        by = {op: tuple(t.literal for t in plain if t.op == op) for op in ("exact", "prefix", "suffix", "contains")}
+        others = tuple(test for test in tests if not (isinstance(test, Text) and test.folded))
+        return cls(frozenset(by["exact"]), by["prefix"], by["suffix"], by["contains"], others)
+
+
 class Field(Node, frozen=True, gc=True, dict=True, tag="field"):
     """One of a field's values passes one of the tests."""
 
@@ -113,9 +137,31 @@ class Field(Node, frozen=True, gc=True, dict=True, tag="field"):
     def _shortlist(self) -> Shortlist:
         return Shortlist(self.tests)
 
+    @cached_property
+    def _quick(self) -> Quick:
+        return Quick.of(self.tests)
+
     def match(self, view: View) -> bool:
         """Return whether a value passes a test."""
-        return self._first(view) is not None
+        if len(self.tests) > MANY:
+            return self._first(view) is not None
+        quick = self._quick
+        for text in view.folded(self.name):
+            if (
+                text in quick.exact
+                or (quick.prefixes and text.startswith(quick.prefixes))
+                or (quick.suffixes and text.endswith(quick.suffixes))
+            ):
+                return True
+            for literal in quick.contained:
+                if literal in text:
+                    return True
+        for test in quick.others:
+            ok = test.ok
+            for text in view.folded(self.name) if test.folded else view.plain(self.name):
+                if ok(text):
+                    return True
+        return False
 
     def explain(self, view: View, found: Evidence) -> None:
         """Append the first value that passes, as the event wrote it."""

@@ -71,10 +71,8 @@ class Group:
         self._decided.clear()
 
     def judge(self, candidates: int, fields: Fields, spellings: Spellings, met: list[Decided]) -> None:
-        """Decide the rules whose bits are set; those of this group are decided by the fields that they name."""
+        """Decide the rules whose bits are set, of an event that the route holds for, by the fields that they name."""
         route = self.route
-        if route.holds is not None and not route.holds(fields):
-            return
         view: View | None = None
         while candidates:
             low = candidates & -candidates
@@ -166,6 +164,9 @@ class Plan:
                 group.respell(spellings)
         met: list[Decided] = []
         for group in self._groups:
+            holds = group.route.holds
+            if holds is not None and not holds(fields):
+                continue
             if candidates := group.prefilter.candidates(fields, None):
                 group.judge(candidates, fields, spellings, met)
         if whole:

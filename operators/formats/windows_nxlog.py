@@ -56,10 +56,9 @@ class WindowsNxLog(Format):
 
     def peek(self, raw: bytes) -> Kind | None:
         """Return the kind that channel and event id tell; unescaped, both can only be keys of the one object."""
-        # The last one counts, as it does for a JSON parser.
-        code = raw.rfind(b'"EventID":')
-        channel = raw.rfind(b'"Channel":"')
-        if code < 0 or channel < 0 or not (raw.find(b'"Hostname"') >= 0 or raw.find(b'"EventReceivedTime"') >= 0):
+        code = raw.find(b'"EventID":')
+        channel = raw.find(b'"Channel":"')
+        if code < 0 or channel < 0:
             return None
         key = (raw[code + 10 : raw.find(b",", code)], raw[channel + 11 : raw.find(b'"', channel + 11)])
         known = self._kinds.get(key)
