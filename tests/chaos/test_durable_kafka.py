@@ -76,6 +76,7 @@ def test_a_durable_broker_that_is_killed_changes_nothing(
         sender.join(120)
         # More than were sent, if the broker took one that it had no time to say so of.
         total = len(stored(kafka, topic_name))
+        assert total >= load.total
         running.until(lambda: settled(dsn, total), patience=300)
         restarts = running.health()[1]["restarts"]
     undisturbed = supervised(kafka, calm, topic_name, tmp_path, "calm", **load.settings(topic_name))
@@ -86,11 +87,10 @@ def test_a_durable_broker_that_is_killed_changes_nothing(
     late = "" if under_load else " (all sent before the last kill)"
     rows = {name: len(stored_rows) for name, stored_rows in expected.items()}
     print(
-        f"\nseed {seed}, {load.total:,} messages sent, {total:,} stored{late}; {'; '.join(took)}; "
-        f"{restarts} restarts; {sent.total() - len(sent)} alert messages twice; {rows}"
+        f"\nseed {seed}, {load.total:,} messages confirmed, {load.refused} not at once, {total:,} stored{late}; "
+        f"{'; '.join(took)}; {restarts} restarts; {sent.total() - len(sent)} alert messages twice; {rows}"
     )
     different = differences(found, expected)
     assert not different, "\n".join(different)
-    assert total >= load.total
     assert restarts == 0, running.log.read_text()
     assert len(sent) == len(expected["alerts"]) > 20

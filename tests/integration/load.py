@@ -44,6 +44,8 @@ class Load:
     messages: list[tuple[int, str, bytes]]
     aliases: dict[str, str]
     partitions: int
+    #: Messages that a broker did not take and that were sent again.
+    refused: int = 0
 
     @classmethod
     def make(
@@ -96,17 +98,37 @@ class Load:
         stop: Callable[[], bool] = lambda: False,
         idempotent: bool = True,
     ) -> None:
-        """Send messages ``first`` up to ``end`` at ``rate`` a second (0: no pause); on stop the rest at once."""
+        """Send messages ``first`` up to ``end`` at ``rate`` a second (0: no pause); on stop the rest at once.
+
+        What the broker refuses is sent again in the end: all is confirmed when this returns.
+        """
         producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": idempotent, "linger.ms": 5})
+        refused: list[tuple[int, str, bytes]] = []
+
+        def produce(message: tuple[int, str, bytes]) -> None:
+            partition, key, value = message
+
+            def delivered(error: object, _: object) -> None:
+                if error is not None:
+                    refused.append(message)
+
+            while True:
+                try:
+                    producer.produce(topic, value, key=key, partition=partition, on_delivery=delivered)
+                    return
+                except BufferError:
+                    producer.poll(0.1)
+
         began = time.monotonic()
-        for number, (partition, key, value) in enumerate(self.messages[first:end]):
+        for number, message in enumerate(self.messages[first:end]):
             if rate and number % 50 == 0:
                 while number > (time.monotonic() - began) * rate and not stop():
                     producer.poll(0.01)
-            while True:
-                try:
-                    producer.produce(topic, value, key=key, partition=partition)
-                    break
-                except BufferError:
-                    producer.poll(0.1)
+            produce(message)
         assert producer.flush(60) == 0
+        while refused:
+            self.refused += len(refused)
+            again, refused = refused, []
+            for message in again:
+                produce(message)
+            assert producer.flush(60) == 0
