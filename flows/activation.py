@@ -112,7 +112,8 @@ def activate(settings: Settings, paths: Sequence[Path] | None, from_time: int, a
             return Done(outcome, None)
         if paths is None:
             _configure(registry, outcome.version)
-        if outcome.version == now:
+        known = [each.from_time for each in _messages(told) if each.artifact == outcome.version]
+        if outcome.version == now and min(known, default=from_time) <= from_time:
             return Done(outcome, None)
         message = _message(outcome.version, from_time, author, reason)
         refused = decode(message.encode())
@@ -196,7 +197,11 @@ def _history(settings: Settings) -> tuple[list[Told], int]:
 
 
 def _last(told: Sequence[Told]) -> str:
-    return _last_of([t.message for t in told if isinstance(t.message, Activation) and t.message.what == "rules"])
+    return _last_of(_messages(told))
+
+
+def _messages(told: Sequence[Told]) -> list[Activation]:
+    return [each.message for each in told if isinstance(each.message, Activation) and each.message.what == "rules"]
 
 
 def _last_of(messages: Sequence[Activation]) -> str:
