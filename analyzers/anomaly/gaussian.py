@@ -36,8 +36,8 @@ class GaussianScorer:
     VERSION = 1
 
     def __init__(self, grace: int = 30, spread: float = 0.35, clip: float = 4.0) -> None:
-        # What River's GaussianScorer keeps, without its module: that brings SciPy's statistics and SQLAlchemy, 1.9 s of CPU of
-        # the 3.3 that a worker's start takes, and after a crash all wait for it. Here and not above: this too takes 0.2 s.
+        # What River's GaussianScorer keeps, without its module: that brings SciPy's statistics and SQLAlchemy, 1.9 s of
+        # the 3.3 s of CPU that a worker's start takes, for which all wait after a crash. Here and not above: 0.2 s.
         from river import stats
 
         self._moments = stats.Var()
