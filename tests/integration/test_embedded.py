@@ -397,7 +397,7 @@ def test_program_that_is_not_there_is_an_error(run_folder: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_works_for_an_ordinary_user_too(run_folder: Path) -> None:
     os.chown(run_folder.parent, 65534, 65534)
-    files = [keeper_script.__file__, str(kafka_module._binary()), postgres_module.__file__]
+    files = [keeper_script.__file__, str(kafka_module.broker_binary()), postgres_module.__file__]
     python = python_of_nobody(files)
     # Our own Python may lie in root's home, out of nobody's reach: a first round loads all modules, the second counts.
     program = PROGRAM.replace(
