@@ -29,7 +29,7 @@ QUIET, LOUD, CROWDED = (
 )
 #: Wanderers in a minute.
 WANDERERS = 12
-#: Alerts that are remembered of a host; the crowded ones are brought to it, no other may be.
+#: Alerts that are remembered of a host; the crowded ones are brought to it, none with alerts of level high may be.
 MAX_OPEN = 200
 #: Hosts that are kept apart; a shard has places for nine.
 PLACES = 32 * 9

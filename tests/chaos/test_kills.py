@@ -17,8 +17,9 @@ from random import Random
 import psutil
 import pytest
 
+from state.alerts import Level
 from state.embedded import EmbeddedPostgres
-from tests.chaos.alarms import CROWDED, MAX_OPEN, SETTINGS, Alarms, gone, kinds, retention
+from tests.chaos.alarms import MAX_OPEN, SETTINGS, Alarms, gone, kinds, retention
 from tests.integration.live import create_topic
 from tests.integration.load import Load
 from tests.integration.supervised import Run, content, differences, run, settled, supervised
@@ -100,7 +101,7 @@ def test_killed_workers_change_nothing(
     kafka: str, postgres: EmbeddedPostgres, tmp_path: Path, pytestconfig: pytest.Config, topic_name: str
 ) -> None:
     kills, seed = int(pytestconfig.getoption("--chaos-kills")), int(pytestconfig.getoption("--chaos-seed"))
-    messages = int(pytestconfig.getoption("--chaos-messages")) or (100_000 if kills >= 10 else 7_000)
+    messages = int(pytestconfig.getoption("--chaos-messages")) or (100_000 if kills >= 10 else 6_000)
     chance = Random(seed)
     load = Load.make(seed, messages, PARTITIONS, attacks_per_hour=30, rate=2, more=Alarms(seed, PARTITIONS))
     lost = gone(load, topic_name)
@@ -148,6 +149,7 @@ def test_killed_workers_change_nothing(
     enough = 1_000 if messages >= 100_000 else 1
     assert {kind: found_kinds[kind] >= enough for kind in KINDS} == dict.fromkeys(KINDS, True), found_kinds
     assert len(expected["messages"]) == len(expected["alerts"])
-    # What lies beyond what is remembered of a host depends on arrival, unless all of it waits for the watermark.
-    remembered = Counter(row[5] for row in expected["alerts"] if not row[5].startswith("_overflow"))
-    assert all(number < MAX_OPEN for entity, number in remembered.items() if entity not in CROWDED), remembered
+    # Beyond what is remembered of a host, its alerts depend on arrival if some wait for the watermark and some do not.
+    impatient = {row[5] for row in expected["alerts"] if row[1] == "rule" and row[4] >= Level.high}
+    remembered = Counter(row[5] for row in expected["alerts"] if row[5] in impatient)
+    assert max(remembered.values()) < MAX_OPEN, remembered.most_common(3)
