@@ -178,9 +178,11 @@ class Aligner:
         following = start + WINDOW
         if self.roster.awake and (watermark < END_OF_TIME or self._windows):
             return following
-        if self._windows:
-            return max(following, min(self._windows))
-        return None if watermark >= END_OF_TIME else max(following, watermark - watermark % WINDOW)
+        if watermark >= END_OF_TIME:
+            return max(following, min(self._windows)) if self._windows else None
+        # A partition that is ahead may have opened a later window: what others are yet to bring comes before it.
+        passed = watermark - watermark % WINDOW
+        return max(following, min(passed, min(self._windows, default=passed)))
 
     def _close(self, start: int, out: list[HostItem]) -> None:
         roster = self.roster

@@ -136,3 +136,25 @@ def test_a_jump_of_years_ends_soon() -> None:
     for item in items_of("t-0", [(0, "a", False), (years, "a", False)], 1):
         aligner.add(item)
     assert sum(isinstance(item, HostEvents) for item in aligner.release()) == 62
+
+
+def test_partition_that_is_ahead_of_a_quiet_shard_shuts_nobody_out() -> None:
+    aligner = Aligner(["t-0", "t-1"], silent_windows=3)
+    first, ahead = items_of("t-0", [(0, "a", False), (3600, "a", False)], 1, ended=False)
+    # The other partition is an hour behind, of which this shard hears late: its host fell silent long before.
+    behind = items_of("t-1", [(0, "b", False), (1200, "b", False), (1800, "a", False)], 1, ended=False)
+    aligner.add(first)
+    aligner.add(behind[0])
+    aligner.add(ahead)
+    aligner.add(ShardItem(ahead.shard, "t-1", 1000 * SECOND, behind[0].start))
+    released = aligner.release()
+    aligner.add(behind[2])
+    released += aligner.release()
+    aligner.add(ShardItem(ahead.shard, "t-1", END_OF_TIME, behind[0].start))
+    aligner.add(ShardItem(ahead.shard, "t-0", END_OF_TIME, first.start))
+    released += aligner.release()
+    seen = [
+        item.start // WINDOW for item in released if isinstance(item, HostEvents) and item.host == "a" and item.events
+    ]
+    assert seen == [0, 30, 60]
+    assert not any(isinstance(item, HostLate) for item in released)
