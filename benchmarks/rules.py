@@ -29,7 +29,7 @@ import zstandard
 
 from analyzers.rules import RuleSet
 from benchmarks import peers
-from operators.formats import VERBATIM, Decoder, FormatSettings, Peeker, fields
+from operators.formats import UNDECODED, Decoder, FormatSettings, Peeker, fields
 from state.events import Event, Kind
 
 #: Lines of one piece.
@@ -130,7 +130,7 @@ class Raw:
     def __call__(self, lines: Sequence[bytes], start: int) -> None:
         """Judge the lines."""
         events, _ = self._peeker.peek_batch(lines, range(start, start + len(lines)), 0)
-        self.matches += len(self._rules.match_batch(events, fields, VERBATIM))
+        self.matches += len(self._rules.match_batch(events, fields, UNDECODED))
 
 
 class Flow:
@@ -143,7 +143,7 @@ class Flow:
     def __call__(self, lines: Sequence[bytes], start: int) -> None:
         """Judge the lines."""
         decoded = self._decoder.decode_batch(lines, range(start, start + len(lines)), 0)
-        self._rules.match_batch(decoded.events, fields, VERBATIM)
+        self._rules.match_batch(decoded.events, fields, UNDECODED)
 
 
 def process_creations(data: Path, paths: Sequence[Path]) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def beside_peers(lines: Sequence[bytes], paths: Sequence[Path], folder: Path) ->
             piece = sample[start : start + PIECE]
             clock = time.process_time()
             events, _ = peeker.peek_batch(piece, range(start, start + len(piece)), 0)
-            matches = rules.match_batch(events, fields, VERBATIM)
+            matches = rules.match_batch(events, fields, UNDECODED)
             spent += time.process_time() - clock
             for match in matches:
                 event = events[match.index]

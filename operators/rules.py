@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from analyzers.rules import RuleSet
 from operators import metrics
 from operators.batch import Batch, Collected, Judged
-from operators.formats import VERBATIM, fields
+from operators.formats import UNDECODED, fields
 from state.alerts import Signal
 from state.events import Event
 
@@ -36,7 +36,7 @@ class Judge:
         versions = (("rules", rules.version),)
         if rules.rules and batch.events:
             self._seen(batch.events)
-            for match in rules.match_batch(batch.events, fields, VERBATIM):
+            for match in rules.match_batch(batch.events, fields, UNDECODED):
                 event, rule = batch.events[match.index], match.rule
                 signal = Signal(
                     kind="rule",

@@ -15,7 +15,7 @@ import msgspec
 from analyzers.rules import RuleSet
 from analyzers.rules.registry import Registry
 from operators import metrics
-from operators.formats import VERBATIM, fields
+from operators.formats import UNDECODED, fields
 from operators.liveness import liveness
 from state.control import Activation
 from state.events import Event
@@ -178,7 +178,7 @@ class Versions:
             # What the first events of each kind, and of each value, cost is spent here and not in the flow.
             for events in tuple(self.recent):
                 for event in events:
-                    rules.match_batch((event,), fields, VERBATIM)
+                    rules.match_batch((event,), fields, UNDECODED)
                     rest()
             rules.failures = 0
         return rules

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -15,6 +15,7 @@ from analyzers.rules.logsources import Route, routes
 from analyzers.rules.nodes import Constant
 from analyzers.rules.rule import LogSource, Match, Rule
 from analyzers.rules.ruleset import RuleSet
+from analyzers.rules.shortcut import Undecoded
 from analyzers.rules.view import Spellings, View
 from state.events import Event, Fields, Kind
 
@@ -99,13 +100,13 @@ class Backtest:
         return self._rules.failures + (self._baseline.failures if self._baseline is not self._rules else 0)
 
     def add(
-        self, name: str, events: Sequence[Event], fields: Callable[[Event], Fields], verbatim: Collection[str] = ()
+        self, name: str, events: Sequence[Event], fields: Callable[[Event], Fields], undecoded: Undecoded | None = None
     ) -> None:
-        """Judge a batch of events of a file; ``fields`` and ``verbatim`` are those of ``RuleSet.match_batch``."""
-        now = {(m.index, m.rule.id): m for m in self._rules.match_batch(events, fields, verbatim)}
+        """Judge a batch of events of a file; ``fields`` and ``undecoded`` are those of ``RuleSet.match_batch``."""
+        now = {(m.index, m.rule.id): m for m in self._rules.match_batch(events, fields, undecoded)}
         before = {
             (m.index, m.rule.id): m
-            for m in self._baseline.match_batch(events, fields, verbatim)
+            for m in self._baseline.match_batch(events, fields, undecoded)
             if m.rule.id not in self._same
         }  # fmt: skip
         for key, match in now.items():

@@ -9,13 +9,13 @@ one kind of event, each clause is a bit in its own layer, and each atom the bits
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from analyzers.rules.literals import MAX_CACHED_LENGTH, Budget, FieldAtoms
 from analyzers.rules.nodes import Clause, weight
 from analyzers.rules.patterns import Atom
-from analyzers.rules.view import ANY_FIELD, Aliases, Spellings, View, spelled, texts
+from analyzers.rules.view import ANY_FIELD, Alias, Aliases, Spellings, View, spelled, texts
 from state.events import Fields
 
 #: Clauses a rule that are checked.
@@ -56,8 +56,6 @@ class Prefilter:
 
     __slots__ = (
         "_aliases",
-        "_always",
-        "_budget",
         "_count",
         "_every",
         "_memories",
@@ -65,35 +63,37 @@ class Prefilter:
         "_plain",
         "_read",
         "_tables",
+        "always",
     )
 
     def __init__(self, index: Index, places: Sequence[int], aliases: Aliases) -> None:
         """Prepare for some rules of the index, named by their places in it, which see fields through the aliases."""
         self._aliases = aliases
+        #: Bits of clauses that count as satisfied by any event.
+        self.always = 0
         self._count = count = len(places)
         self._every = (1 << count) - 1
-        self._always = 0
         fields: dict[str, dict[int, int]] = {}
         for here, place in enumerate(places):
             clauses = index.layers[place]
             for layer in range(LAYERS):
                 bit = 1 << (layer * count + here)
                 if layer >= len(clauses):
-                    self._always |= bit
+                    self.always |= bit
                     continue
                 for name, atom in clauses[layer]:
                     bits = fields.setdefault(name, {})
                     bits[atom] = bits.get(atom, 0) | bit
-        self._tables = [(name, _Table(index.fields[name], bits, index.budget)) for name, bits in fields.items()]
+        self._tables = [(name, Table(index.fields[name], bits, index.budget)) for name, bits in fields.items()]
         #: Fields looked up by name, side by side with what tells their bits; and those that take more than that.
         self._names: tuple[str, ...] = ()
         self._memories: tuple[dict[str, int], ...] = ()
-        self._plain: tuple[_Table, ...] = ()
-        self._read: list[tuple[Callable[[Fields], object], _Table]] = []
+        self._plain: tuple[Table, ...] = ()
+        self._read: list[tuple[Callable[[Fields], object], Table]] = []
 
     def respell(self, spellings: Spellings) -> None:
         """Learn by which names events have the fields that rules name."""
-        plain: list[tuple[str, _Table]] = []
+        plain: list[tuple[str, Table]] = []
         self._read = []
         for name, table in self._tables:
             alias = self._aliases.get(name.casefold())
@@ -117,7 +117,7 @@ class Prefilter:
 
         ``respell`` must have been called since the event's field names were observed.
         """
-        met = self._always
+        met = self.always
         for value, bits_of, table in zip(map(fields.get, self._names), self._memories, self._plain, strict=True):
             if value is None:
                 continue
@@ -134,6 +134,15 @@ class Prefilter:
             for name, table in self._tables:
                 if name == ANY_FIELD:
                     met |= table.find(view.joined())
+        return self.left(met)
+
+    def entries(self) -> Iterator[tuple[str, Alias | None, Table]]:
+        """Yield each field that is asked for, by name, with its alias and what tells the bits of its texts."""
+        for name, table in self._tables:
+            yield name, self._aliases.get(name.casefold()), table
+
+    def left(self, met: int) -> int:
+        """Return the bits of the rules whose clauses are satisfied in every layer."""
         left = met & self._every
         for _ in range(LAYERS - 1):
             if not left:
@@ -143,7 +152,7 @@ class Prefilter:
         return left
 
 
-class _Table:
+class Table:
     """The clauses that a text of one field satisfies, as bits of one prefilter; texts met lately are remembered."""
 
     __slots__ = ("_atoms", "_budget", "_by_atom", "bits")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from analyzers.rules.compiled import Compiled
+from analyzers.rules.groups import Group
 from analyzers.rules.loading import load
 from analyzers.rules.logsources import Route, routes
 from analyzers.rules.nodes import And, Clause, Keyword, Node, Not, Or
-from analyzers.rules.plan import E, Group, Plan
+from analyzers.rules.plan import E, Plan
 from analyzers.rules.prefilter import Index
 from analyzers.rules.rule import LogSource, Match, Problem, Rule
+from analyzers.rules.shortcut import Undecoded
 from analyzers.rules.view import Spellings
 from state.events import Fields, Kind
 
@@ -47,7 +49,7 @@ class RuleSet:
         self._index = Index([[c for c in each.clauses if not _is_code(c)] for each in compiled])
         self._by_id: dict[int, tuple[Kind, Plan | None]] = {}
         self._by_kind: dict[Kind, Plan | None] = {}
-        self._shared: dict[tuple[tuple[int, tuple[int, ...]], ...], Plan] = {}
+        self._shared: dict[tuple[tuple[int, int, int], ...], Plan] = {}
 
     @classmethod
     def load(
@@ -82,12 +84,12 @@ class RuleSet:
         return tuple(each.rule for each in plan.rules) if plan is not None else ()
 
     def match_batch(
-        self, events: Sequence[E], fields: Callable[[E], Fields], verbatim: Collection[str] = ()
+        self, events: Sequence[E], fields: Callable[[E], Fields], undecoded: Undecoded | None = None
     ) -> list[Match]:
         """Return every (event, rule) pair that matches, by place of the event, then of the rule.
 
         ``fields`` decodes an event's original fields; it is asked only where some rule concerns the event's kind.
-        ``verbatim`` names the formats whose raw messages hold every text of the fields as a JSON string.
+        ``undecoded`` spares that for messages of which less can tell that they meet no rule.
         """
         found: list[Match] = []
         by_id = self._by_id
@@ -96,7 +98,7 @@ class RuleSet:
             plan = known[1] if known is not None else self._plan_of(event.kind)
             if plan is not None:
                 try:
-                    decided = plan.decide(event, fields, event.format in verbatim)
+                    decided = plan.decide(event, fields, undecoded)
                 except Exception as error:
                     # One event that cannot be read must not stop the stream, nor pass unsaid.
                     self.failures += 1
@@ -127,26 +129,24 @@ class RuleSet:
 
     def _make_plan(self, kind: Kind) -> Plan | None:
         """Group the rules that the kind concerns by how they see its fields; kinds with the same rules share."""
-        alike: dict[int, tuple[Route, list[int]]] = {}
-        for _, found, places in self._sources:
-            route = next((route for route in found if route.accepts(kind)), None)
-            if route is None:
-                continue
-            seen = id(route) if route.holds is not None else id(route.aliases) if route.aliases else 0
-            alike.setdefault(seen, (route, []))[1].extend(
-                place for place in places if _code_possible(self._compiled[place].clauses, kind.code)
-            )
-        key = tuple((seen, tuple(sorted(places))) for seen, (_, places) in sorted(alike.items()) if places)
-        if not key:
+        found: dict[int, Route] = {}
+        for _, routes_of, places in self._sources:
+            route = next((route for route in routes_of if route.accepts(kind)), None)
+            if route is not None:
+                for place in places:
+                    if _code_possible(self._compiled[place].clauses, kind.code):
+                        found[place] = route
+        if not found:
             return None
+        key = tuple((place, id(route.aliases), id(route.holds)) for place, route in sorted(found.items()))
         if key not in self._shared:
-            named: list[Group] = []
-            whole: list[Group] = []
-            for seen, places in key:
-                for groups, reads_all in ((named, False), (whole, True)):
-                    chosen = [p for p in places if _reads_all(self._compiled[p].node) is reads_all]
-                    if chosen:
-                        groups.append(Group(alike[seen][0], chosen, self._compiled, self._index))
+            alike: dict[tuple[bool, int], dict[int, Route]] = {}
+            for place, route in found.items():
+                seen = (_reads_all(self._compiled[place].node), id(route.aliases) if route.aliases else 0)
+                alike.setdefault(seen, {})[place] = route
+            groups = {seen: Group(routes_of, self._compiled, self._index) for seen, routes_of in alike.items()}
+            named = [group for (reads_all, _), group in groups.items() if not reads_all]
+            whole = [group for (reads_all, _), group in groups.items() if reads_all]
             self._shared[key] = Plan(named, whole, self._spellings)
         return self._shared[key]
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from state.events import Event, Fields
 
 from .base import Format, Malformed, Position, WrongShape
 from .settings import FormatSettings, JsonMapping
+
+if TYPE_CHECKING:
+    from analyzers.rules.shortcut import Projector
 
 
 def _discover() -> dict[str, Format]:
@@ -39,8 +42,20 @@ def _discover() -> dict[str, Format]:
 #: Every format by name, in the order in which sniffing tries them.
 FORMATS: dict[str, Format] = _discover()
 
-#: Names of the formats whose raw messages hold every text of an event's fields.
-VERBATIM = frozenset(f.name for f in FORMATS.values() if f.verbatim)
+
+class Undecoded:
+    """What can be told of a message without decoding it whole; ``analyzers.rules`` asks."""
+
+    def verbatim(self, format: str) -> bool:
+        """Return whether all names and texts of a format's fields stand in its messages as JSON strings."""
+        return FORMATS[format].verbatim
+
+    def project(self, format: str, names: tuple[str, ...]) -> Projector | None:
+        """Return what decodes just the named fields of a format's events, or None if it must be decoded whole."""
+        return FORMATS[format].project(names)
+
+
+UNDECODED = Undecoded()
 
 
 def fields(event: Event | Peeked) -> Fields:
@@ -53,7 +68,7 @@ from .peek import Peeked, Peeker  # noqa: E402
 
 __all__ = [
     "FORMATS",
-    "VERBATIM",
+    "UNDECODED",
     "Decoded",
     "Decoder",
     "Format",

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from state.events import Event, Fields, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from zoneinfo import ZoneInfo
+
+    from analyzers.rules.shortcut import Projector
 
     from .hosts import Hosts
     from .settings import FormatSettings
@@ -85,8 +88,8 @@ class Format(ABC):
     rank: ClassVar[int] = 50
     #: What nearly every message of it bears, for a test without a call while a stream stays with one format; or empty.
     marker: ClassVar[bytes] = b""
-    #: Whether every text of ``fields`` stands in the raw message as a JSON string, so that a search of it can tell what
-    #: no field holds.
+    #: Whether every name and text of ``fields`` stands in the raw message as a JSON string, but for names that
+    #: ``fields`` always gives, so that a search of it can tell what no field is or holds.
     verbatim: ClassVar[bool] = False
     #: Whether ``peek`` can tell anything.
     peeks: ClassVar[bool] = False
@@ -110,6 +113,13 @@ class Format(ABC):
 
         Action and outcome may be left at what the kind's other parts tell. A message that ``decode`` would refuse may
         have a kind.
+        """
+        return None
+
+    def project(self, names: Sequence[str]) -> Projector | None:
+        """Return what decodes just the named fields of an event as ``fields`` has them, or None if nothing can.
+
+        A name that a message lacks must be UNSET, though it had it in another case.
         """
         return None
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import msgspec
 
 from state.events import Event, Fields, Kind
 
-from . import tolerant, windows
+from . import projection, tolerant, windows
 from .base import Format, Malformed, Position
 from .times import from_iso
 from .windows_kinds import classify
 
+if TYPE_CHECKING:
+    from analyzers.rules.shortcut import Projector
+
+#: Sigma's names for header fields, which NXLog has under names of its own.
+STAND_INS = {"Computer": "Hostname", "Provider_Name": "SourceName"}
 #: Hosts whose clock a stream remembers.
 MAX_CLOCKS = 10_000
 #: Kinds that peeking remembers.
@@ -85,12 +91,16 @@ class WindowsNxLog(Format):
         user = record.AccountName
         return windows.to_event(raw, at, self.name, time, name, record.Channel, record.EventID, record, user)
 
+    def project(self, names: Sequence[str]) -> Projector:
+        """Return what decodes just the named fields."""
+        return projection.flat(names, STAND_INS)
+
     def fields(self, event: Event) -> Fields:
         """Return the object as it is, with Sigma's names for the header fields."""
         fields = cast("Fields", tolerant.whole(event.raw))
         fields["EventID"] = event.kind.code
-        fields.setdefault("Computer", fields.get("Hostname"))
-        fields.setdefault("Provider_Name", fields.get("SourceName"))
+        for name, other in STAND_INS.items():
+            fields.setdefault(name, fields.get(other))
         return fields
 
 

@@ -18,7 +18,7 @@ from analyzers.rules import RuleSet
 from analyzers.rules.explanation import explain
 from analyzers.rules.finding import conditions
 from flows.cli import main
-from operators.formats import VERBATIM, Decoder, FormatSettings, fields
+from operators.formats import UNDECODED, Decoder, FormatSettings, fields
 from state.alerts import Alert, Level
 from state.postgres import PostgresSettings
 from state.revisions import migrate
@@ -70,7 +70,7 @@ def test_explanations_agree_with_the_engine_on_real_rules_and_events(data_dir: P
     with unpacked(path) as stream:
         lines = [line.rstrip() for line in itertools.islice(stream, 4_000)]
     events = Decoder("t-0", FormatSettings()).decode_batch(lines, range(len(lines)), 0).events
-    matched = {(match.index, match.rule.id) for match in rules.match_batch(events, fields, VERBATIM)}
+    matched = {(match.index, match.rule.id) for match in rules.match_batch(events, fields, UNDECODED)}
     assert matched
     chance = random.Random(5)
     pairs = set(chance.sample(sorted(matched), min(60, len(matched))))

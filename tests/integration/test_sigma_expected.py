@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from analyzers.rules import RuleSet
-from operators.formats import VERBATIM, Decoder, FormatSettings, fields
+from operators.formats import UNDECODED, Decoder, FormatSettings, fields
 from state.events import Event, Kind
 
 #: Lines of windows_events that are judged; the whole file takes a minute.
@@ -74,7 +74,7 @@ def test_windows_events_give_the_expected_pairs(data_dir: Path, rules: RuleSet) 
     ours_alone: set[tuple[int, str]] = set()
     with unpacked(path) as stream:
         for events in events_of(itertools.islice(stream, LINES)):
-            for match in rules.match_batch(events, fields, VERBATIM):
+            for match in rules.match_batch(events, fields, UNDECODED):
                 event = events[match.index]
                 of_4688 = (event.kind.channel.lower(), event.kind.code) == PROCESS_4688
                 process_creation = match.rule.logsource.category == "process_creation"

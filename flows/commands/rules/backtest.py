@@ -19,7 +19,7 @@ from analyzers.rules.loading import load as load_compiled
 from flows.commands.rules.telemetry import Recording, decoder, require_files
 from flows.settings import load_settings
 from flows.usage import UsageError
-from operators.formats import VERBATIM, fields
+from operators.formats import UNDECODED, fields
 
 #: Rules of each sort that the table lists.
 MAX_LISTED = 50
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     recordings = [Recording(name, settings, args.format) for name in args.files]
     for recording in recordings:
         for events in recording.batches():
-            test.add(recording.name, events, fields, VERBATIM)
+            test.add(recording.name, events, fields, UNDECODED)
         print(recording.summary(f"{test.totals.added:,} added, {test.totals.removed:,} removed"), file=sys.stderr)
     lost = {rule.id for rule in before.rules} & {problem.id for problem in after.problems}
     report = _Report(args, test, changes, old.filters != new.filters, before, after, recordings)

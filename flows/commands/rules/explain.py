@@ -18,7 +18,7 @@ from flows.commands.rules.telemetry import Recording, decoder, readable, require
 from flows.settings import Settings, load_settings
 from flows.usage import UsageError
 from operators.files import open_lines, read_line
-from operators.formats import VERBATIM, fields
+from operators.formats import UNDECODED, fields
 from state.alerts import iso
 from state.events import Event
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     except NotFound as error:
         raise UsageError(shown(str(error), 800)) from error
     explanation = explain(found.rule, found.condition, event, fields(event))
-    matches = {match.rule.id for match in found.rules.match_batch([event], fields, VERBATIM)}
+    matches = {match.rule.id for match in found.rules.match_batch([event], fields, UNDECODED)}
     if found.rules.failures:
         raise UsageError(f"{args.event}: the event's fields cannot be read")
     if args.json:

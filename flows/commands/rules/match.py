@@ -12,7 +12,7 @@ from analyzers.rules import RuleSet
 from flows.commands.rules.folder import load
 from flows.commands.rules.telemetry import Recording, decoder, require_files
 from flows.settings import load_settings
-from operators.formats import VERBATIM, fields
+from operators.formats import UNDECODED, fields
 
 
 def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,7 +47,7 @@ def _match_file(recording: Recording, rules: RuleSet) -> None:
     matches = 0
     failures = rules.failures
     for events in recording.batches():
-        found = rules.match_batch(events, fields, VERBATIM)
+        found = rules.match_batch(events, fields, UNDECODED)
         matches += len(found)
         sys.stdout.write(
             "".join(

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from analyzers.rules import RuleSet
-from operators.formats import VERBATIM, Decoder, FormatSettings, fields
+from operators.formats import UNDECODED, Decoder, FormatSettings, fields
 from tests.unit.analyzers.rules import sigma_cases, sigma_reference, sigma_values
 from tests.unit.analyzers.rules.sigma_items import PLACEHOLDERS
 
@@ -62,8 +62,8 @@ def engine_pairs(
     first, again = (
         {(match.index, int(match.rule.title)) for match in batch}
         for batch in (
-            rules.match_batch(decoded.events, fields, VERBATIM),
-            rules.match_batch(decoded.events[::-1], fields, VERBATIM),
+            rules.match_batch(decoded.events, fields, UNDECODED),
+            rules.match_batch(decoded.events[::-1], fields, UNDECODED),
         )
     )
     assert not rules.failures

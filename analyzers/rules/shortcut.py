@@ -1,0 +1,174 @@
+"""Tells of a raw message that it meets no rule of a plan, from the few of its fields that the prefilter asks for.
+
+Decoding some fields into a tuple costs half of decoding all into a dict. A field that the tuple lacks may still be in
+the message under another spelling, so the names that are missing are looked for in the raw bytes, in any case and with
+escapes, by the same scan that looks for keywords. Where anything is found, or a rule stays a candidate, the whole
+message is decoded and decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from analyzers.rules.groups import Group
+from analyzers.rules.keywords import Keywords
+from analyzers.rules.view import texts
+from state.events import Kind
+
+UNSET = msgspec.UNSET
+#: Sets of missing names remembered by one shortcut.
+MAX_LACKS = 1_024
+#: Names that JSON writes as they are, but for case and escapes, and that no alphabet folds to otherwise.
+_PLAIN = re.compile(r"[\w.@ -]+", re.ASCII)
+
+
+class Message(Protocol):
+    """What rules must know of an event, besides its fields."""
+
+    @property
+    def id(self) -> str:
+        """The event's id."""
+
+    @property
+    def kind(self) -> Kind:
+        """What sort of event it is."""
+
+    @property
+    def raw(self) -> bytes:
+        """The message as it was read."""
+
+    @property
+    def format(self) -> str:
+        """The name of its format."""
+
+
+#: The values of an event's fields, by place of their names; UNSET for what it lacks under just that name.
+Projector = Callable[[Message], Sequence[object]]
+
+
+class Undecoded(Protocol):
+    """What can be told of a message without decoding it whole."""
+
+    def verbatim(self, format: str) -> bool:
+        """Return whether all names and texts of a format's fields stand in its messages as JSON strings."""
+
+    def project(self, format: str, names: tuple[str, ...]) -> Projector | None:
+        """Return what decodes just the named fields of a format, or None if it must be decoded whole."""
+
+
+class Shortcut:
+    """Tells that an event of one kind and format meets no rule of a plan."""
+
+    __slots__ = ("_groups", "_keywords", "_lacks", "_names", "_project")
+
+    def __init__(self, groups: Sequence[Group], keywords: Keywords, names: Sequence[str], project: Projector):
+        self._keywords = keywords
+        self._names = tuple(names)
+        self._project = project
+        places = {name: place for place, name in enumerate(names)}
+        self._groups = [_Values(group, places) for group in groups]
+        #: Names that an event lacks, by the bits of their places.
+        self._lacks: dict[int, tuple[str, ...]] = {}
+
+    @classmethod
+    def of(cls, groups: Sequence[Group], keywords: Keywords, undecoded: Undecoded, format: str) -> Shortcut | None:
+        """Return the shortcut for a format, or None if there is none."""
+        if not undecoded.verbatim(format):
+            return None
+        plain: dict[str, None] = {}
+        exact: dict[str, None] = {}
+        for group in groups:
+            for name, alias, _ in group.prefilter.entries():
+                if alias is None:
+                    plain[name] = None
+                else:
+                    exact.update(dict.fromkeys(alias.inputs))
+            for route, _ in group.conditions:
+                exact.update(dict.fromkeys(route.needs))
+        if len({name.casefold() for name in plain}) < len(plain) or not all(map(_PLAIN.fullmatch, plain)):
+            return None
+        names = tuple(plain | exact)
+        project = undecoded.project(format, names) if names else _nothing
+        return None if project is None else cls(groups, keywords, names, project)
+
+    def skips(self, message: Message) -> bool:
+        """Return whether the message meets no rule; if not, only its fields can tell."""
+        lacking: tuple[str, ...] = ()
+        try:
+            values = self._project(message)
+        except Exception:
+            return False  # decoding it whole says what is wrong
+        absent = 0
+        for group in self._groups:
+            candidates, missed = group.candidates(values)
+            if candidates:
+                return False
+            absent |= missed
+        if absent:
+            known = self._lacks.get(absent)
+            lacking = self._named(absent) if known is None else known
+        return self._keywords.missing(message.raw, lacking)
+
+    def _named(self, absent: int) -> tuple[str, ...]:
+        if len(self._lacks) >= MAX_LACKS:
+            self._lacks.clear()
+        found = tuple(name for place, name in enumerate(self._names) if absent >> place & 1)
+        self._lacks[absent] = found
+        return found
+
+
+class _Values:
+    """A group's prefilter over projected values."""
+
+    __slots__ = ("_bits", "_group", "_memories", "_needs", "_pick", "_prefilter", "_read", "_tables")
+
+    def __init__(self, group: Group, places: Mapping[str, int]) -> None:
+        self._group = group
+        self._prefilter = group.prefilter
+        plain = [(places[name], table) for name, alias, table in self._prefilter.entries() if alias is None]
+        self._tables = tuple(table for _, table in plain)
+        self._memories = tuple(table.bits for table in self._tables)
+        self._bits = tuple(1 << place for place, _ in plain)
+        chosen = [place for place, _ in plain]
+        #: The places of the plain fields; None if they are the first.
+        self._pick = None if chosen == list(range(len(chosen))) else chosen
+        self._read = [
+            (alias.read, tuple((name, places[name]) for name in alias.inputs), table)
+            for _, alias, table in self._prefilter.entries()
+            if alias is not None
+        ]
+        self._needs = tuple((name, places[name]) for route, _ in group.conditions for name in route.needs)
+
+    def candidates(self, values: Sequence[object]) -> tuple[int, int]:
+        """Return the bits of the rules that an event may meet, and those of the names that it lacks."""
+        met = self._prefilter.always
+        absent = 0
+        picked: Sequence[object] = values if self._pick is None else [values[place] for place in self._pick]
+        for value, bits_of, table, bit in zip(picked, self._memories, self._tables, self._bits, strict=False):
+            if type(value) is str:
+                bits = bits_of.get(value)
+                met |= table.find(value) if bits is None else bits
+            elif value is UNSET:
+                absent |= bit
+            elif value is not None:
+                for text in texts(value):
+                    met |= table.find(text)
+        for read, inputs, table in self._read:
+            for text in texts(read(_fields(inputs, values))):
+                met |= table.find(text)
+        left = self._prefilter.left(met)
+        if left and self._needs:
+            left = self._group.allowed(left, _fields(self._needs, values))
+        return left, absent
+
+
+def _nothing(message: Message) -> Sequence[object]:
+    return ()
+
+
+def _fields(inputs: Sequence[tuple[str, int]], values: Sequence[object]) -> dict[str, Any]:
+    return {name: values[place] for name, place in inputs if values[place] is not UNSET}
