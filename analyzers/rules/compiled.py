@@ -28,6 +28,8 @@ class Compiled(msgspec.Struct, frozen=True, eq=False):
     node: AnyNode
     #: Necessary clauses of the condition.
     clauses: tuple[Clause, ...]
+    #: What alone excludes that an event meets the condition.
+    excluding: Clause = ()
 
 
 class File(msgspec.Struct, frozen=True, eq=False):

@@ -65,7 +65,7 @@ class FieldAtoms:
         #: Longest text that can be one of these: folding never makes a text shorter.
         self._longest = max(map(len, self._exact), default=0)
         # Hyperscan takes no empty literal, and ends one at a NUL.
-        parts = {atom: number for atom, number in others.items() if atom.literal and "\0" not in atom.literal}
+        parts = {atom: number for atom, number in others.items() if atom.exact}
         self._parts = list(parts.items())
         #: Atoms that count as satisfied by any text.
         self._always = tuple(number for atom, number in others.items() if atom not in parts)
@@ -124,7 +124,7 @@ class Shortlist:
         literals: list[str] = []
         for place, test in enumerate(tests):
             atom = test.necessary
-            if atom is None or not atom.literal or "\0" in atom.literal:
+            if atom is None or not atom.exact:
                 self._always.append(place)
             elif atom.op == "exact":
                 self._exact.setdefault(atom.literal, []).append(place)

@@ -21,6 +21,8 @@ AnyTest = Text | Like | Regex | Cidr | Compare | TimePart
 
 #: Alternatives in one necessary clause; a larger clause is not worth a prefilter's memory.
 MAX_CLAUSE = 5_000
+#: Clauses made of the alternatives of one part of a condition.
+MAX_JOINED = 4
 #: From so many tests on, one scan says which of them a text may pass.
 MANY = 64
 
@@ -45,6 +47,14 @@ class Node(msgspec.Struct, frozen=True, gc=False):
         """Return clauses that each hold in every event that meets this part; none where that cannot be said."""
         return []
 
+    def sufficient(self) -> Clause:
+        """Return alternatives of which each alone means that an event meets this part; not all of them."""
+        return ()
+
+    def excluding(self) -> Clause:
+        """Return alternatives of which each alone means that an event does not meet this part; not all of them."""
+        return ()
+
 
 class And(Node, frozen=True, gc=False, tag="and"):
     """All parts."""
@@ -67,6 +77,14 @@ class And(Node, frozen=True, gc=False, tag="and"):
         """Return the clauses of all parts."""
         return [clause for part in self.parts for clause in part.clauses()]
 
+    def sufficient(self) -> Clause:
+        """Return what suffices for the one part; more parts take more than one test."""
+        return self.parts[0].sufficient() if len(self.parts) == 1 else ()
+
+    def excluding(self) -> Clause:
+        """Return what excludes any part."""
+        return tuple(dict.fromkeys(each for part in self.parts for each in part.excluding()))
+
 
 class Or(Node, frozen=True, gc=False, tag="or"):
     """At least one part."""
@@ -88,15 +106,23 @@ class Or(Node, frozen=True, gc=False, tag="or"):
                 return
 
     def clauses(self) -> list[Clause]:
-        """Return one clause: the most telling one of each part, joined."""
-        joined: list[tuple[str, Atom]] = []
-        for part in self.parts:
-            clauses = part.clauses()
-            if not clauses:
-                return []
-            best: Clause = max(clauses, key=weight)
-            joined.extend(best)
-        return [tuple(dict.fromkeys(joined))] if len(joined) <= MAX_CLAUSE else []
+        """Return clauses joined of one of each part: the most telling ones, the next, and so on; those on one field."""
+        ranked = [sorted(part.clauses(), key=weight, reverse=True) for part in self.parts]
+        if not all(ranked):
+            return []
+        chosen = [
+            [each[min(n, len(each) - 1)] for each in ranked] for n in range(min(MAX_JOINED, max(map(len, ranked))))
+        ]
+        by_field = [{_only(clause): clause for clause in reversed(each)} for each in ranked]
+        for name in by_field[0]:
+            if name and all(name in clauses for clauses in by_field):
+                chosen.append([clauses[name] for clauses in by_field])
+        joined = [tuple(dict.fromkeys(each for clause in clauses for each in clause)) for clauses in chosen]
+        return [clause for clause in dict.fromkeys(joined) if len(clause) <= MAX_CLAUSE]
+
+    def sufficient(self) -> Clause:
+        """Return what suffices for any part."""
+        return tuple(dict.fromkeys(each for part in self.parts for each in part.sufficient()))
 
 
 class Not(Node, frozen=True, gc=False, tag="not"):
@@ -107,6 +133,10 @@ class Not(Node, frozen=True, gc=False, tag="not"):
     def match(self, view: View) -> bool:
         """Return whether the part is not met."""
         return not self.part.match(view)
+
+    def excluding(self) -> Clause:
+        """Return what suffices for the part."""
+        return self.part.sufficient()
 
 
 class Quick(msgspec.Struct, frozen=True, gc=False):
@@ -193,6 +223,10 @@ class Field(Node, frozen=True, gc=True, dict=True, tag="field"):
         if len(atoms) > MAX_CLAUSE or any(atom is None for atom in atoms):
             return []
         return [tuple((self.name, atom) for atom in atoms if atom is not None)]
+
+    def sufficient(self) -> Clause:
+        """Return the tests that are nothing but cheap."""
+        return tuple((self.name, test.necessary) for test in self.tests if isinstance(test, Text) and test.folded)
 
 
 class Keyword(Node, frozen=True, gc=True, dict=True, tag="keyword"):
@@ -303,6 +337,12 @@ class Constant(Node, frozen=True, gc=False, tag="constant"):
 
 #: Any node, as it is read from disk.
 AnyNode = And | Or | Not | Field | Keyword | Null | Exists | FieldReference | Constant
+
+
+def _only(clause: Clause) -> str:
+    """Return the one field that a clause is about, or nothing."""
+    names = {name for name, _ in clause}
+    return names.pop() if len(names) == 1 else ""
 
 
 def weight(clause: Clause) -> float:

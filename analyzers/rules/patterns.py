@@ -28,6 +28,11 @@ class Atom(msgspec.Struct, frozen=True):
     op: Op
     literal: str
 
+    @property
+    def exact(self) -> bool:
+        """Return whether it is tested as it stands; otherwise any text counts as passing (``literals``)."""
+        return bool(self.literal) and "\0" not in self.literal
+
 
 class Test(msgspec.Struct, frozen=True, kw_only=True, dict=True, omit_defaults=True):
     """One value of a rule as a test on one text of an event."""

@@ -4,12 +4,13 @@ Each rule has necessary clauses: sets of cheap tests on case-folded texts, one o
 the rule (``nodes.Node.clauses``). Up to LAYERS clauses a rule are kept. The atoms of all rules are numbered once, by
 field (``Index``); a text of a field maps to the atoms that it satisfies, whatever the event. Of the rules that concern
 one kind of event, each clause is a bit in its own layer, and each atom the bits of the clauses that it satisfies
-(``Prefilter``). A rule stays a candidate if some field satisfied its clause in every layer; its condition decides.
+(``Prefilter``). A rule stays a candidate if some field satisfied its clause in every layer, and none satisfied a test
+that excludes the rule (a filter of its own on that field); its condition decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from analyzers.rules.literals import MAX_CACHED_LENGTH, Budget, FieldAtoms
@@ -20,6 +21,8 @@ from state.events import Fields
 
 #: Clauses a rule that are checked.
 LAYERS = 4
+#: Tests a rule of which each excludes it.
+MAX_EXCLUDING = 256
 #: Bytes, about, that all texts remembered may take, of all fields and kinds.
 MAX_REMEMBERED = 64_000_000
 
@@ -27,25 +30,33 @@ MAX_REMEMBERED = 64_000_000
 class Index:
     """The atoms of a set of rules."""
 
-    def __init__(self, clauses: Sequence[Sequence[Clause]]) -> None:
-        """Number the atoms of each rule's most telling clauses; ``clauses`` holds a rule's at its place."""
+    def __init__(self, clauses: Sequence[Sequence[Clause]], excluding: Sequence[Clause]) -> None:
+        """Number the atoms of each rule's most telling clauses, and of what excludes it; both by the rule's place."""
         numbers: dict[str, dict[Atom, int]] = {}
         count = 0
+
+        def numbered(clause: Iterable[tuple[str, Atom]]) -> tuple[tuple[str, int], ...]:
+            nonlocal count
+            found: list[tuple[str, int]] = []
+            for name, atom in clause:
+                atoms = numbers.setdefault(name, {})
+                if atom not in atoms:
+                    atoms[atom] = count
+                    count += 1
+                found.append((name, atoms[atom]))
+            return tuple(found)
+
         layers: list[tuple[tuple[tuple[str, int], ...], ...]] = []
         for all_clauses in clauses:
-            chosen: list[tuple[tuple[str, int], ...]] = []
-            for clause in sorted(all_clauses, key=weight, reverse=True)[:LAYERS]:
-                alternatives: list[tuple[str, int]] = []
-                for name, atom in clause:
-                    atoms = numbers.setdefault(name, {})
-                    if atom not in atoms:
-                        atoms[atom] = count
-                        count += 1
-                    alternatives.append((name, atoms[atom]))
-                chosen.append(tuple(alternatives))
-            layers.append(tuple(chosen))
+            chosen = sorted(all_clauses, key=weight, reverse=True)[:LAYERS]
+            layers.append(tuple(numbered(clause) for clause in chosen))
         #: Of each rule, by place, its clauses as alternatives of (field, atom number).
         self.layers: tuple[tuple[tuple[tuple[str, int], ...], ...], ...] = tuple(layers)
+        #: Of each rule, by place, the (field, atom number) that each exclude it. An atom is exact, unless any text
+        #: counts for it.
+        self.excluding = tuple(
+            numbered(each for each in alternatives[:MAX_EXCLUDING] if each[1].exact) for alternatives in excluding
+        )
         self.budget = Budget(MAX_REMEMBERED)
         #: The atoms of each field.
         self.fields: dict[str, FieldAtoms] = {name: FieldAtoms(atoms, self.budget) for name, atoms in numbers.items()}
@@ -84,6 +95,10 @@ class Prefilter:
                 for name, atom in clauses[layer]:
                     bits = fields.setdefault(name, {})
                     bits[atom] = bits.get(atom, 0) | bit
+        for here, place in enumerate(places):
+            for name, atom in index.excluding[place]:
+                if name in fields:  # another field to read would cost more than it spares
+                    fields[name][atom] = fields[name].get(atom, 0) | 1 << (LAYERS * count + here)
         self._tables = [(name, Table(index.fields[name], bits, index.budget)) for name, bits in fields.items()]
         #: Fields looked up by name, side by side with what tells their bits; and those that take more than that.
         self._names: tuple[str, ...] = ()
@@ -142,14 +157,14 @@ class Prefilter:
             yield name, self._aliases.get(name.casefold()), table
 
     def left(self, met: int) -> int:
-        """Return the bits of the rules whose clauses are satisfied in every layer."""
+        """Return the bits of the rules whose clauses are satisfied in every layer, and that nothing excludes."""
         left = met & self._every
         for _ in range(LAYERS - 1):
             if not left:
                 return 0
             met >>= self._count
             left &= met
-        return left
+        return left & ~(met >> self._count)
 
 
 class Table:

@@ -46,7 +46,9 @@ class RuleSet:
             sources.setdefault(each.rule.logsource, []).append(place)
         self._compiled = tuple(compiled)
         self._sources = [(source, routes(source), tuple(places)) for source, places in sources.items()]
-        self._index = Index([[c for c in each.clauses if not _is_code(c)] for each in compiled])
+        self._index = Index(
+            [[c for c in each.clauses if not _is_code(c)] for each in compiled], [each.excluding for each in compiled]
+        )
         self._by_id: dict[int, tuple[Kind, Plan | None]] = {}
         self._by_kind: dict[Kind, Plan | None] = {}
         self._shared: dict[tuple[tuple[int, int, int], ...], Plan] = {}
