@@ -5,15 +5,34 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
 
-from state.events import Event, Fields
+from state.events import Event, Fields, Kind
 
-from . import tolerant, windows
+from . import projection, tolerant, windows
 from .base import Format, Malformed, Position
 from .times import from_iso
+from .windows_kinds import classify
+
+if TYPE_CHECKING:
+    from analyzers.rules.shortcut import Message, Projector
+
+
+UNSET = msgspec.UNSET
+#: What holds event data; the later ones prevail.
+PARTS = ("event_data", "user_data")
+#: Sigma's names for what the header has.
+HEADER = {
+    "Channel": "log_name",
+    "Computer": "computer_name",
+    "Hostname": "computer_name",
+    "Provider_Name": "source_name",
+    "Message": "message",
+    "Level": "level",
+}
 
 
 class Account(msgspec.Struct, gc=False):
@@ -36,6 +55,13 @@ class Winlogbeat6(msgspec.Struct, kw_only=True, gc=False):
     user: Account | None = None
 
 
+class Head(msgspec.Struct, gc=False):
+    """What tells the kind."""
+
+    event_id: int
+    log_name: str
+
+
 class WindowsWinlogbeat6(Format):
     """Decode Winlogbeat 6 messages."""
 
@@ -43,13 +69,25 @@ class WindowsWinlogbeat6(Format):
     rank: ClassVar[int] = 21
     verbatim: ClassVar[bool] = True
     marker: ClassVar[bytes] = b'"log_name"'
+    peeks: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(Winlogbeat6)
+        self._head = msgspec.json.Decoder(Head)
 
     def sniff(self, raw: bytes) -> bool:
         """Return whether unescaped ``log_name`` and ``event_id`` stand in the line."""
         return raw.find(b'"log_name"') >= 0 and raw.find(b'"event_id"') >= 0
+
+    def peek(self, raw: bytes) -> Kind | None:
+        """Return the kind that ``log_name`` and ``event_id`` tell."""
+        if raw.find(b'"log_name"') < 0:
+            return None
+        try:
+            head = self._head.decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        return classify(head.log_name, head.event_id) if 0 <= head.event_id <= 65_535 else None
 
     def decode(self, raw: bytes, at: Position) -> Event:
         """Return the event."""
@@ -66,21 +104,48 @@ class WindowsWinlogbeat6(Format):
             raw, at, self.name, time, at.hosts.name(host), record.log_name, record.event_id, data, user
         )
 
+    def project(self, names: Sequence[str]) -> Projector | None:
+        """Return what decodes just the named fields: of the event data, else of the top level, else of the header."""
+        if any(name in PARTS or "." in name for name in names):
+            return None
+        parts = projection.structure(names)
+        sources = tuple(dict.fromkeys(HEADER[name] for name in names if name in HEADER))
+        top = projection.structure((*names, *sources), dict.fromkeys(PARTS, parts))
+        decode, values_of = msgspec.json.Decoder(top).decode, msgspec.structs.astuple
+        header = [
+            (place, len(names) + sources.index(HEADER[name])) for place, name in enumerate(names) if name in HEADER
+        ]
+        code = names.index("EventID") if "EventID" in names else -1
+        count, own = len(names), len(names) + len(sources)
+
+        def project(event: Message) -> Sequence[object]:
+            record = values_of(decode(event.raw))
+            values = list(record[:count])
+            if any(type(value) is dict for value in values):
+                raise TypeError("an object at the top level, which would be flattened")
+            for part in record[own:]:
+                if part is not UNSET:
+                    for place, value in enumerate(values_of(part)):
+                        if value is not UNSET:
+                            values[place] = value
+            for place, source in header:
+                values[place] = None if record[source] is UNSET else record[source]
+            if code >= 0:
+                values[code] = event.kind.code
+            return values
+
+        return project
+
     def fields(self, event: Event) -> Fields:
         """Return event data under their own names, the header under Sigma's, the rest dotted."""
         record = cast("dict[str, Any]", tolerant.whole(event.raw))
         data: Fields = {}
-        for part in ("event_data", "user_data"):
+        for part in PARTS:
             if isinstance(record.get(part), dict):
                 data.update(record.pop(part))
         return {
             **tolerant.flatten(record),
             **data,
             "EventID": event.kind.code,
-            "Channel": record.get("log_name"),
-            "Computer": record.get("computer_name"),
-            "Hostname": record.get("computer_name"),
-            "Provider_Name": record.get("source_name"),
-            "Message": record.get("message"),
-            "Level": record.get("level"),
+            **{name: record.get(source) for name, source in HEADER.items()},
         }

@@ -169,4 +169,10 @@ def line(rng: random.Random, fields: dict[str, Any]) -> bytes:
     separators = rng.choice([(",", ":"), (", ", ": ")])
     names = rng.sample(list(fields), len(fields))
     whole = {name: fields[name] for name in names}
-    return json.dumps(whole, ensure_ascii=rng.random() < 0.5, separators=separators).encode()
+    written = json.dumps(whole, ensure_ascii=rng.random() < 0.5, separators=separators)
+    for name in names:
+        if rng.random() < 0.02:  # a name may be written by escapes
+            place = rng.randrange(len(name)) if name.isascii() and name.isalnum() else 0
+            escaped = f"{name[:place]}\\u{ord(name[place]):04x}{name[place + 1 :]}" if place else name
+            written = written.replace(f'"{name}"{separators[1]}', f'"{escaped}"{separators[1]}', 1)
+    return written.encode()

@@ -34,11 +34,17 @@ ALIKE = {
     **dict.fromkeys(sigma_values.ENCODINGS, "utf16"),
     **{name: f"regex {flag}" for name, flag in sigma_values.FLAGS.items()},
 }
+#: Event ids of Windows events.
+CODES = (1, 4624, 4688, 7)
 #: Log sources whose every event each rule is asked about, and how a line of theirs begins.
 SOURCES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "windows_nxlog": (
         {"product": "windows"},
         {"Channel": "Security", "Hostname": "pc1", "@timestamp": "2020-10-18T10:56:18Z"},
+    ),
+    "windows_winlogbeat6": (
+        {"product": "windows"},
+        {"log_name": "Security", "computer_name": "pc1", "@timestamp": "2020-10-18T10:56:18Z", "source_name": "Some"},
     ),
     "zeek_json": ({"product": "zeek", "service": "weird"}, {"_path": "weird", "ts": 1603018578.5}),
 }
@@ -72,11 +78,35 @@ def engine_pairs(
     return first
 
 
+def framed(format: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Return an event's fields as a message of the format has them."""
+    header = SOURCES[format][1]
+    if format != "windows_winlogbeat6":
+        return {**event, **header}
+    event = {name: value for name, value in event.items() if name != "EventID"} | {"EventID": 0}
+    above = {name: value for name, value in event.items() if len(name) % 4 == 0}  # fields also stand beside event_data
+    below = {name: value for name, value in event.items() if len(name) % 4}
+    return {**above, "event_data": below, **header, "event_id": CODES[len(event) % len(CODES)]}
+
+
 def as_decoded(raw: bytes, format: str) -> dict[str, Any]:
     """Return a line's fields, with the names that the format adds for Sigma."""
     whole: dict[str, Any] = json.loads(raw)
     if format == "zeek_json":
         return flat(whole, "")
+    if format == "windows_winlogbeat6":
+        below = whole.pop("event_data")
+        return {
+            **flat(whole, ""),
+            **below,
+            "EventID": whole["event_id"],
+            "Channel": whole["log_name"],
+            "Computer": whole["computer_name"],
+            "Hostname": whole["computer_name"],
+            "Provider_Name": whole["source_name"],
+            "Message": whole.get("message"),
+            "Level": whole.get("level"),
+        }
     return {"Computer": whole["Hostname"], "Provider_Name": whole.get("SourceName"), **whole}
 
 
@@ -95,12 +125,12 @@ class Difference(AssertionError):
 def check(rng: random.Random, tally: Counter[tuple[str, bool]]) -> None:
     """Compare what the two say about one set of rules and one batch of events."""
     format = rng.choice(list(SOURCES))
-    logsource, header = SOURCES[format]
+    logsource, _ = SOURCES[format]
     cases = [sigma_cases.case(rng) for _ in range(rng.randint(1, RULES))]
     events = [sigma_cases.event(rng, cases) for _ in range(rng.randint(1, EVENTS))]
     if format == "windows_nxlog":
-        events = [{**each, "EventID": rng.choice([1, 4624, 4688, 7])} for each in events]
-    lines = [sigma_cases.line(rng, {**each, **header}) for each in events]
+        events = [{**each, "EventID": rng.choice(CODES)} for each in events]
+    lines = [sigma_cases.line(rng, framed(format, each)) for each in events]
     found = engine_pairs([each.detection for each in cases], lines, format, logsource)
     for index, raw in enumerate(lines):
         decoded = as_decoded(raw, format)
@@ -117,10 +147,10 @@ def check(rng: random.Random, tally: Counter[tuple[str, bool]]) -> None:
 
 def smallest(detection: dict[str, Any], event: dict[str, Any], format: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a rule and an event without the parts that a difference does not need."""
-    logsource, header = SOURCES[format]
+    logsource, _ = SOURCES[format]
 
     def differ(detection: dict[str, Any], event: dict[str, Any]) -> bool:
-        raw = json.dumps({**event, **header}).encode()
+        raw = json.dumps(framed(format, event)).encode()
         expected = sigma_reference.rule_met(detection, as_decoded(raw, format), PLACEHOLDERS)
         return expected is not bool(engine_pairs([detection], [raw], format, logsource))
 
