@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from analyzers.rules.nodes import AnyNode, Clause
+from analyzers.rules.nodes import AnyNode, Branch
 from analyzers.rules.rule import Problem, Rule
 
 #: Largest file of compiled rules that is read, bytes; SigmaHQ's 3,752 rules are 8 MB.
@@ -26,10 +26,8 @@ class Compiled(msgspec.Struct, frozen=True, eq=False):
 
     rule: Rule
     node: AnyNode
-    #: Necessary clauses of the condition.
-    clauses: tuple[Clause, ...]
-    #: What alone excludes that an event meets the condition.
-    excluding: Clause = ()
+    #: The ways to meet the condition, for the prefilter; None in what was stored before there were any.
+    branches: tuple[Branch, ...] | None = None
 
 
 class File(msgspec.Struct, frozen=True, eq=False):

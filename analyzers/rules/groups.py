@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -10,7 +10,7 @@ from analyzers.rules.compiled import Compiled
 from analyzers.rules.literals import MAX_CACHED_LENGTH
 from analyzers.rules.logsources import Route
 from analyzers.rules.nodes import Evidence
-from analyzers.rules.prefilter import Index, Prefilter
+from analyzers.rules.prefilter import Column, Index, Prefilter
 from analyzers.rules.reasons import reason
 from analyzers.rules.view import Spellings, View
 from state.events import Fields
@@ -26,20 +26,23 @@ UNDECIDED: Any = object()
 class Group:
     """Rules that one kind of event concerns and that see its fields alike."""
 
-    __slots__ = ("_budget", "_decided", "_inputs", "_places", "aliases", "conditions", "prefilter", "rules")
+    __slots__ = ("_budget", "_decided", "_inputs", "_places", "_rule_of", "aliases", "conditions", "prefilter", "rules")
 
-    def __init__(self, routes: Mapping[int, Route], compiled: Sequence[Compiled], index: Index) -> None:
-        """Prepare for some rules of the whole set, by place with their routes, all of the same aliases."""
-        places = sorted(routes)
-        self.aliases = routes[places[0]].aliases
+    def __init__(self, routes: Sequence[tuple[Column, Route]], compiled: Sequence[Compiled], index: Index) -> None:
+        """Prepare for some branches of the whole set, in order, with their routes, all of the same aliases."""
+        places = list(dict.fromkeys(column.place for column, _ in routes))
+        self.aliases = routes[0][1].aliases
         self.rules = tuple(compiled[place] for place in places)
-        self.prefilter = Prefilter(index, places, self.aliases)
-        #: What must hold of an event's fields for some of the rules, with the bits of those.
+        self.prefilter = Prefilter(index, [column for column, _ in routes], self.aliases)
+        #: Of each branch, which of the rules it is of.
+        numbers = {place: number for number, place in enumerate(places)}
+        self._rule_of = [numbers[column.place] for column, _ in routes]
+        #: What must hold of an event's fields for some of the branches, with the bits of those.
         self.conditions: list[tuple[Route, int]] = []
         self._places = tuple(places)
-        for route in dict.fromkeys(routes.values()):
+        for route in dict.fromkeys(route for _, route in routes):
             if route.holds is not None:
-                bits = sum(1 << here for here, place in enumerate(places) if routes[place] is route)
+                bits = sum(1 << bit for bit, (_, other) in enumerate(routes) if other is route)
                 self.conditions.append((route, bits))
         self._budget = index.budget
         #: Of each rule that was a candidate, the original fields that decide it, and what was decided by their values.
@@ -54,19 +57,16 @@ class Group:
         self._decided.clear()
 
     def allowed(self, candidates: int, fields: Fields) -> int:
-        """Return the bits of those rules whose route holds for the event; only a route's ``needs`` are read."""
+        """Return the bits of those branches whose route holds for the event; only a route's ``needs`` are read."""
         for route, bits in self.conditions:
             if candidates & bits and route.holds is not None and not route.holds(fields):
                 candidates &= ~bits
         return candidates
 
     def judge(self, candidates: int, fields: Fields, spellings: Spellings, met: list[Decided]) -> None:
-        """Decide the rules whose bits are set, of an event that their routes hold for, by the fields that they name."""
+        """Decide the rules of branches whose bits are set, and whose routes hold, by the fields that they name."""
         view: View | None = None
-        while candidates:
-            low = candidates & -candidates
-            candidates ^= low
-            here = low.bit_length() - 1
+        for here in self._named(candidates):
             inputs = self._inputs.get(here)
             if inputs is None:
                 inputs = self._inputs[here] = tuple(dict.fromkeys(self._names(self.rules[here], spellings)))
@@ -93,9 +93,21 @@ class Group:
         """Decide the rules of a group that reads every field."""
         view = View(fields, spellings, self.aliases)
         candidates = self.allowed(self.prefilter.candidates(fields, view), fields)
-        for here in range(candidates.bit_length()):
-            if candidates >> here & 1 and (said := decide(self.rules[here], view)) is not None:
+        for here in self._named(candidates):
+            said = decide(self.rules[here], view)
+            if said is not None:
                 met.append((self._places[here], self.rules[here], said))
+
+    def _named(self, candidates: int) -> Iterator[int]:
+        """Yield each rule, by place in the group, that has a branch whose bit is set."""
+        last = -1
+        while candidates:
+            low = candidates & -candidates
+            candidates ^= low
+            here = self._rule_of[low.bit_length() - 1]
+            if here != last:  # the branches of a rule stand together
+                last = here
+                yield here
 
     def _names(self, compiled: Compiled, spellings: Spellings) -> Iterator[str]:
         for name in compiled.rule.fields:

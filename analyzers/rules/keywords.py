@@ -45,7 +45,7 @@ class Keywords:
         fragments: dict[str, None] = {}
         for each in rules:
             # Any clause of keywords will do, for each is necessary; without one, every message may meet the rule.
-            clauses = [clause for clause in each.clauses if all(name == ANY_FIELD for name, _ in clause)]
+            clauses = [clause for clause in each.node.clauses() if all(name == ANY_FIELD for name, _ in clause)]
             found = [fragment(atom.literal) for _, atom in clauses[0]] if clauses else [""]
             if not all(found):
                 return

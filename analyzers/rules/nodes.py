@@ -21,8 +21,8 @@ AnyTest = Text | Like | Regex | Cidr | Compare | TimePart
 
 #: Alternatives in one necessary clause; a larger clause is not worth a prefilter's memory.
 MAX_CLAUSE = 5_000
-#: Clauses made of the alternatives of one part of a condition.
-MAX_JOINED = 4
+#: Ways to meet a condition that are told apart.
+MAX_BRANCHES = 16
 #: From so many tests on, one scan says which of them a text may pass.
 MANY = 64
 
@@ -30,6 +30,13 @@ MANY = 64
 Clause = tuple[tuple[str, Atom], ...]
 #: What met the rule: field, how the rule puts it, the value.
 Evidence = list[tuple[str, str, str]]
+
+
+class Branch(msgspec.Struct, frozen=True, gc=False):
+    """One way to meet a condition: every clause holds, and nothing that excludes it does."""
+
+    clauses: tuple[Clause, ...]
+    excluding: Clause
 
 
 class Node(msgspec.Struct, frozen=True, gc=False):
@@ -46,6 +53,10 @@ class Node(msgspec.Struct, frozen=True, gc=False):
     def clauses(self) -> list[Clause]:
         """Return clauses that each hold in every event that meets this part; none where that cannot be said."""
         return []
+
+    def branches(self) -> list[Branch]:
+        """Return ways to meet this part, one of which is that of every event that does."""
+        return [Branch(tuple(self.clauses()), self.excluding())]
 
     def sufficient(self) -> Clause:
         """Return alternatives of which each alone means that an event meets this part; not all of them."""
@@ -77,6 +88,16 @@ class And(Node, frozen=True, gc=False, tag="and"):
         """Return the clauses of all parts."""
         return [clause for part in self.parts for clause in part.clauses()]
 
+    def branches(self) -> list[Branch]:
+        """Return every combination of the parts' branches, as long as they are not too many."""
+        found = [Branch((), ())]
+        for part in self.parts:
+            ways = part.branches()
+            if len(found) * len(ways) > MAX_BRANCHES:
+                ways = [Branch(tuple(part.clauses()), part.excluding())]
+            found = [Branch(one.clauses + way.clauses, one.excluding + way.excluding) for one in found for way in ways]
+        return found
+
     def sufficient(self) -> Clause:
         """Return what suffices for the one part; more parts take more than one test."""
         return self.parts[0].sufficient() if len(self.parts) == 1 else ()
@@ -106,19 +127,20 @@ class Or(Node, frozen=True, gc=False, tag="or"):
                 return
 
     def clauses(self) -> list[Clause]:
-        """Return clauses joined of one of each part: the most telling ones, the next, and so on; those on one field."""
-        ranked = [sorted(part.clauses(), key=weight, reverse=True) for part in self.parts]
-        if not all(ranked):
-            return []
-        chosen = [
-            [each[min(n, len(each) - 1)] for each in ranked] for n in range(min(MAX_JOINED, max(map(len, ranked))))
-        ]
-        by_field = [{_only(clause): clause for clause in reversed(each)} for each in ranked]
-        for name in by_field[0]:
-            if name and all(name in clauses for clauses in by_field):
-                chosen.append([clauses[name] for clauses in by_field])
-        joined = [tuple(dict.fromkeys(each for clause in clauses for each in clause)) for clauses in chosen]
-        return [clause for clause in dict.fromkeys(joined) if len(clause) <= MAX_CLAUSE]
+        """Return one clause: the most telling one of each part, joined."""
+        joined: list[tuple[str, Atom]] = []
+        for part in self.parts:
+            clauses = part.clauses()
+            if not clauses:
+                return []
+            best: Clause = max(clauses, key=weight)
+            joined.extend(best)
+        return [tuple(dict.fromkeys(joined))] if len(joined) <= MAX_CLAUSE else []
+
+    def branches(self) -> list[Branch]:
+        """Return the branches of all parts, or one if they are too many."""
+        found = [branch for part in self.parts for branch in part.branches()]
+        return found if len(found) <= MAX_BRANCHES else super().branches()
 
     def sufficient(self) -> Clause:
         """Return what suffices for any part."""
@@ -337,12 +359,6 @@ class Constant(Node, frozen=True, gc=False, tag="constant"):
 
 #: Any node, as it is read from disk.
 AnyNode = And | Or | Not | Field | Keyword | Null | Exists | FieldReference | Constant
-
-
-def _only(clause: Clause) -> str:
-    """Return the one field that a clause is about, or nothing."""
-    names = {name for name, _ in clause}
-    return names.pop() if len(names) == 1 else ""
 
 
 def weight(clause: Clause) -> float:

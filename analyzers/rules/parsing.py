@@ -101,7 +101,7 @@ def compile_file(parsed: Parsed, filters: Sequence[Filter], placeholders: Placeh
             if narrowing:
                 node = And((node, *(applied.node for applied in narrowing)))
             fields = (*fields_of(rule.detection), *(name for applied in narrowing for name in applied.fields))
-            one = Compiled(_describe(rule, place, fields), node, tuple(node.clauses()), node.excluding())
+            one = Compiled(_describe(rule, place, fields), node, tuple(node.branches()))
             # What cannot be written, such as half a surrogate pair of a placeholder, must not spoil what is beside it.
             msgspec.msgpack.encode(one)
             compiled.append(one)

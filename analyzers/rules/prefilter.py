@@ -1,11 +1,12 @@
 """Skips rules that an event cannot meet, many at a time.
 
-Each rule has necessary clauses: sets of cheap tests on case-folded texts, one of which holds in every event that meets
-the rule (``nodes.Node.clauses``). Up to LAYERS clauses a rule are kept. The atoms of all rules are numbered once, by
-field (``Index``); a text of a field maps to the atoms that it satisfies, whatever the event. Of the rules that concern
-one kind of event, each clause is a bit in its own layer, and each atom the bits of the clauses that it satisfies
-(``Prefilter``). A rule stays a candidate if some field satisfied its clause in every layer, and none satisfied a test
-that excludes the rule (a filter of its own on that field); its condition decides.
+Each rule has branches, ways to meet it, and each branch necessary clauses: sets of cheap tests on case-folded texts,
+one of which holds in every event that meets the rule in this way (``nodes.Node.branches``). Up to LAYERS clauses a
+branch are kept. The atoms of all rules are numbered once, by field (``Index``); a text of a field maps to the atoms
+that it satisfies, whatever the event. Of the branches that concern one kind of event, each clause is a bit in its own
+layer, and each atom the bits of the clauses that it satisfies (``Prefilter``). A rule stays a candidate if in one of
+its branches some field satisfied the clause of every layer, and none satisfied a test that excludes it (a filter of the
+rule's own on that field); its condition decides.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
+import msgspec
+
 from analyzers.rules.literals import MAX_CACHED_LENGTH, Budget, FieldAtoms
-from analyzers.rules.nodes import Clause, weight
+from analyzers.rules.nodes import Branch, Clause, weight
 from analyzers.rules.patterns import Atom
 from analyzers.rules.view import ANY_FIELD, Alias, Aliases, Spellings, View, spelled, texts
 from state.events import Fields
@@ -27,43 +30,63 @@ MAX_EXCLUDING = 256
 MAX_REMEMBERED = 64_000_000
 
 
+class Column(msgspec.Struct, frozen=True, eq=False):
+    """A branch of a rule: its most telling clauses, one a layer, and what excludes it, as (field, atom number)."""
+
+    #: The rule's place in the set.
+    place: int
+    layers: tuple[tuple[tuple[str, int], ...], ...]
+    excluding: tuple[tuple[str, int], ...]
+    #: Event ids that it is about; None if it does not say.
+    codes: frozenset[str] | None
+
+    def possible(self, code: int) -> bool:
+        """Return whether it is about events whose field ``EventID`` says so."""
+        return not code or self.codes is None or str(code) in self.codes
+
+
 class Index:
     """The atoms of a set of rules."""
 
-    def __init__(self, clauses: Sequence[Sequence[Clause]], excluding: Sequence[Clause]) -> None:
-        """Number the atoms of each rule's most telling clauses, and of what excludes it; both by the rule's place."""
-        numbers: dict[str, dict[Atom, int]] = {}
-        count = 0
-
-        def numbered(clause: Iterable[tuple[str, Atom]]) -> tuple[tuple[str, int], ...]:
-            nonlocal count
-            found: list[tuple[str, int]] = []
-            for name, atom in clause:
-                atoms = numbers.setdefault(name, {})
-                if atom not in atoms:
-                    atoms[atom] = count
-                    count += 1
-                found.append((name, atoms[atom]))
-            return tuple(found)
-
-        layers: list[tuple[tuple[tuple[str, int], ...], ...]] = []
-        for all_clauses in clauses:
-            chosen = sorted(all_clauses, key=weight, reverse=True)[:LAYERS]
-            layers.append(tuple(numbered(clause) for clause in chosen))
-        #: Of each rule, by place, its clauses as alternatives of (field, atom number).
-        self.layers: tuple[tuple[tuple[tuple[str, int], ...], ...], ...] = tuple(layers)
-        #: Of each rule, by place, the (field, atom number) that each exclude it. An atom is exact, unless any text
-        #: counts for it.
-        self.excluding = tuple(
-            numbered(each for each in alternatives[:MAX_EXCLUDING] if each[1].exact) for alternatives in excluding
-        )
+    def __init__(self, rules: Sequence[Sequence[Branch]]) -> None:
+        """Number the atoms of the branches of each rule."""
+        self._numbers: dict[str, dict[Atom, int]] = {}
+        self._count = 0
+        #: The branches of all rules, in order.
+        self.columns = tuple(self._column(place, branch) for place, branches in enumerate(rules) for branch in branches)
         self.budget = Budget(MAX_REMEMBERED)
         #: The atoms of each field.
-        self.fields: dict[str, FieldAtoms] = {name: FieldAtoms(atoms, self.budget) for name, atoms in numbers.items()}
+        self.fields: dict[str, FieldAtoms] = {
+            name: FieldAtoms(atoms, self.budget) for name, atoms in self._numbers.items()
+        }
+
+    def _column(self, place: int, branch: Branch) -> Column:
+        codes: frozenset[str] | None = None
+        clauses: list[Clause] = []
+        for clause in branch.clauses:
+            if all(name.casefold() == "eventid" and atom.op == "exact" for name, atom in clause):
+                wanted = frozenset(atom.literal for _, atom in clause)
+                codes = wanted if codes is None else codes & wanted
+            else:
+                clauses.append(clause)
+        chosen = sorted(clauses, key=weight, reverse=True)[:LAYERS]
+        # An atom is exact, unless any text counts as passing it.
+        excluding = [each for each in branch.excluding[:MAX_EXCLUDING] if each[1].exact]
+        return Column(place, tuple(map(self._numbered, chosen)), self._numbered(excluding), codes)
+
+    def _numbered(self, clause: Iterable[tuple[str, Atom]]) -> tuple[tuple[str, int], ...]:
+        found: list[tuple[str, int]] = []
+        for name, atom in clause:
+            atoms = self._numbers.setdefault(name, {})
+            if atom not in atoms:
+                atoms[atom] = self._count
+                self._count += 1
+            found.append((name, atoms[atom]))
+        return tuple(found)
 
 
 class Prefilter:
-    """Names the rules, as bits by place in the given sequence, that an event may meet."""
+    """Names the branches of rules, as bits by place in the given sequence, that an event may meet."""
 
     __slots__ = (
         "_aliases",
@@ -77,16 +100,16 @@ class Prefilter:
         "always",
     )
 
-    def __init__(self, index: Index, places: Sequence[int], aliases: Aliases) -> None:
-        """Prepare for some rules of the index, named by their places in it, which see fields through the aliases."""
+    def __init__(self, index: Index, columns: Sequence[Column], aliases: Aliases) -> None:
+        """Prepare for some branches of the index, which see fields through the aliases."""
         self._aliases = aliases
         #: Bits of clauses that count as satisfied by any event.
         self.always = 0
-        self._count = count = len(places)
+        self._count = count = len(columns)
         self._every = (1 << count) - 1
         fields: dict[str, dict[int, int]] = {}
-        for here, place in enumerate(places):
-            clauses = index.layers[place]
+        for here, column in enumerate(columns):
+            clauses = column.layers
             for layer in range(LAYERS):
                 bit = 1 << (layer * count + here)
                 if layer >= len(clauses):
@@ -95,8 +118,8 @@ class Prefilter:
                 for name, atom in clauses[layer]:
                     bits = fields.setdefault(name, {})
                     bits[atom] = bits.get(atom, 0) | bit
-        for here, place in enumerate(places):
-            for name, atom in index.excluding[place]:
+        for here, column in enumerate(columns):
+            for name, atom in column.excluding:
                 if name in fields:  # another field to read would cost more than it spares
                     fields[name][atom] = fields[name].get(atom, 0) | 1 << (LAYERS * count + here)
         self._tables = [(name, Table(index.fields[name], bits, index.budget)) for name, bits in fields.items()]
@@ -128,7 +151,7 @@ class Prefilter:
         self._memories = tuple(table.bits for _, table in plain)
 
     def candidates(self, fields: Fields, view: View | None) -> int:
-        """Return the bits of the rules that the event may meet; ``view`` is needed where rules have keywords.
+        """Return the bits of the branches that the event may meet; ``view`` is needed where rules have keywords.
 
         ``respell`` must have been called since the event's field names were observed.
         """
@@ -157,7 +180,7 @@ class Prefilter:
             yield name, self._aliases.get(name.casefold()), table
 
     def left(self, met: int) -> int:
-        """Return the bits of the rules whose clauses are satisfied in every layer, and that nothing excludes."""
+        """Return the bits of the branches whose clauses are satisfied in every layer, and that nothing excludes."""
         left = met & self._every
         for _ in range(LAYERS - 1):
             if not left:

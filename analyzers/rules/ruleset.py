@@ -10,9 +10,9 @@ from analyzers.rules.compiled import Compiled
 from analyzers.rules.groups import Group
 from analyzers.rules.loading import load
 from analyzers.rules.logsources import Route, routes
-from analyzers.rules.nodes import And, Clause, Keyword, Node, Not, Or
+from analyzers.rules.nodes import And, Keyword, Node, Not, Or
 from analyzers.rules.plan import E, Plan
-from analyzers.rules.prefilter import Index
+from analyzers.rules.prefilter import Column, Index
 from analyzers.rules.rule import LogSource, Match, Problem, Rule
 from analyzers.rules.shortcut import Undecoded
 from analyzers.rules.view import Spellings
@@ -46,9 +46,7 @@ class RuleSet:
             sources.setdefault(each.rule.logsource, []).append(place)
         self._compiled = tuple(compiled)
         self._sources = [(source, routes(source), tuple(places)) for source, places in sources.items()]
-        self._index = Index(
-            [[c for c in each.clauses if not _is_code(c)] for each in compiled], [each.excluding for each in compiled]
-        )
+        self._index = Index([each.node.branches() if each.branches is None else each.branches for each in compiled])
         self._by_id: dict[int, tuple[Kind, Plan | None]] = {}
         self._by_kind: dict[Kind, Plan | None] = {}
         self._shared: dict[tuple[tuple[int, int, int], ...], Plan] = {}
@@ -131,22 +129,22 @@ class RuleSet:
 
     def _make_plan(self, kind: Kind) -> Plan | None:
         """Group the rules that the kind concerns by how they see its fields; kinds with the same rules share."""
-        found: dict[int, Route] = {}
-        for _, routes_of, places in self._sources:
-            route = next((route for route in routes_of if route.accepts(kind)), None)
+        routes_of: dict[int, Route] = {}
+        for _, found, places in self._sources:
+            route = next((route for route in found if route.accepts(kind)), None)
             if route is not None:
-                for place in places:
-                    if _code_possible(self._compiled[place].clauses, kind.code):
-                        found[place] = route
-        if not found:
+                routes_of.update(dict.fromkeys(places, route))
+        columns = [c for c in self._index.columns if c.place in routes_of and c.possible(kind.code)]
+        if not columns:
             return None
-        key = tuple((place, id(route.aliases), id(route.holds)) for place, route in sorted(found.items()))
+        key = tuple((id(c), id(routes_of[c.place].aliases), id(routes_of[c.place].holds)) for c in columns)
         if key not in self._shared:
-            alike: dict[tuple[bool, int], dict[int, Route]] = {}
-            for place, route in found.items():
-                seen = (_reads_all(self._compiled[place].node), id(route.aliases) if route.aliases else 0)
-                alike.setdefault(seen, {})[place] = route
-            groups = {seen: Group(routes_of, self._compiled, self._index) for seen, routes_of in alike.items()}
+            alike: dict[tuple[bool, int], list[tuple[Column, Route]]] = {}
+            for column in columns:
+                route = routes_of[column.place]
+                seen = (_reads_all(self._compiled[column.place].node), id(route.aliases) if route.aliases else 0)
+                alike.setdefault(seen, []).append((column, route))
+            groups = {seen: Group(branches, self._compiled, self._index) for seen, branches in alike.items()}
             named = [group for (reads_all, _), group in groups.items() if not reads_all]
             whole = [group for (reads_all, _), group in groups.items() if reads_all]
             self._shared[key] = Plan(named, whole, self._spellings)
@@ -158,14 +156,3 @@ def _reads_all(node: Node) -> bool:
     if isinstance(node, And | Or):
         return any(_reads_all(part) for part in node.parts)
     return _reads_all(node.part) if isinstance(node, Not) else isinstance(node, Keyword)
-
-
-def _is_code(clause: Clause) -> bool:
-    return all(name.casefold() == "eventid" and atom.op == "exact" for name, atom in clause)
-
-
-def _code_possible(clauses: Sequence[Clause], code: int) -> bool:
-    """Return whether a rule's event ids allow the kind's, which is what the field ``EventID`` of its events says."""
-    if not code:
-        return True
-    return all(any(atom.literal == str(code) for _, atom in clause) for clause in clauses if _is_code(clause))
