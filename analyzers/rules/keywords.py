@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 
 import hyperscan
@@ -16,8 +16,9 @@ from analyzers.rules.view import ANY_FIELD
 MIN_FRAGMENT = 3
 #: Shortest beginning that keywords are looked for by together: a scan for 12 texts takes two thirds of one for 20.
 MIN_COMMON = 6
-#: Scans kept, each for other names.
-MAX_SCANS = 256
+
+#: Tells that nothing that is looked for is in a message.
+Scan = Callable[[bytes], bool]
 
 #: Characters that JSON writes as they are, or as ``\\uXXXX``; others have further spellings.
 _PLAIN = re.compile(r"[a-z0-9 _.,:;=()\[\]{}!@#$%^*?|~-]+")
@@ -33,47 +34,64 @@ _ESCAPED = (
 
 
 class Keywords:
-    """Tells of a raw JSON message that no keyword of any of the rules, nor a field of some name, can be in it."""
+    """What looks for the keywords of some rules, and for names of fields, in raw JSON messages."""
 
-    __slots__ = ("_fragments", "_scans")
+    __slots__ = ("_fragments", "_own", "anywhere")
 
     def __init__(self, rules: Sequence[Compiled]) -> None:
-        #: What is looked for; None if any message may hold a keyword.
-        self._fragments: tuple[str, ...] | None = None
-        #: By names of fields, for messages of ASCII alone and for all. Two-byte patterns make a scan slow.
-        self._scans: dict[tuple[str, ...], tuple[hyperscan.Database, hyperscan.Database]] = {}
+        #: Whether some keyword cannot be looked for, so that any message may hold it.
+        self.anywhere = False
         fragments: dict[str, None] = {}
         for each in rules:
             # Any clause of keywords will do, for each is necessary; without one, every message may meet the rule.
             clauses = [clause for clause in each.node.clauses() if all(name == ANY_FIELD for name, _ in clause)]
             found = [fragment(atom.literal) for _, atom in clauses[0]] if clauses else [""]
-            if not all(found):
-                return
+            self.anywhere = self.anywhere or not all(found)
             fragments.update(dict.fromkeys(found))
-        self._fragments = tuple(shortened(fragments))
+        self._fragments = shortened(fragments)
+        self._own: tuple[Scan, Scan] | None = None
 
-    def missing(self, raw: bytes, names: tuple[str, ...] = ()) -> bool:
-        """Return whether no keyword can be in the message, and no field named so in any case, however escaped."""
-        if self._fragments is None or not raw:
+    def missing(self, raw: bytes) -> bool:
+        """Return whether no keyword can be in the message."""
+        if self.anywhere:
             return False
-        if not self._fragments and not names:
-            return True
-        scans = self._scans.get(names)
-        if scans is None:
-            scans = self._compile(self._fragments, names)
-        hits: list[int] = []
-        scans[not raw.isascii()].scan(raw, match_event_handler=note, context=hits)
-        return not hits
+        if self._own is None:
+            self._own = self.scans(())
+        return self._own[raw.isascii()](raw)
 
-    def _compile(
-        self, fragments: Sequence[str], names: tuple[str, ...]
-    ) -> tuple[hyperscan.Database, hyperscan.Database]:
-        if len(self._scans) >= MAX_SCANS:
-            self._scans.clear()
-        wanted = [re.escape(text).encode() for text in (*fragments, *(f'"{name}"' for name in names))]
+    def scans(self, names: Sequence[str]) -> tuple[Scan, Scan]:
+        """Return what tells that no keyword is in a message, nor a field named so in any case, however escaped.
+
+        The first takes any message, the second those of ASCII alone: patterns of two bytes make a scan slow.
+        """
+        if not self._fragments and not names:
+            return _never, _never
+        wanted = [re.escape(text).encode() for text in (*self._fragments, *(f'"{name}"' for name in names))]
         beyond = [re.escape(letter.encode()) for letter in _FOLDING]
-        self._scans[names] = found = (_database([*wanted, _ESCAPED]), _database([*wanted, _ESCAPED, *beyond]))
-        return found
+        return _scan([*wanted, _ESCAPED, *beyond]), _scan([*wanted, _ESCAPED])
+
+
+def _never(raw: bytes) -> bool:
+    return True
+
+
+def _scan(patterns: Sequence[bytes]) -> Scan:
+    """Return what tells whether none of the patterns is in a message."""
+    database: hyperscan.Database | None = None
+    hits: list[int] = []
+
+    def clean(raw: bytes) -> bool:
+        nonlocal database
+        if database is None:
+            database = _database(patterns)
+        if raw:
+            database.scan(raw, match_event_handler=note, context=hits)
+            if hits:
+                hits.clear()
+                return False
+        return True
+
+    return clean
 
 
 def shortened(fragments: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from analyzers.rules.compiled import Compiled
 from analyzers.rules.groups import Decided, Group
 from analyzers.rules.keywords import Keywords
+from analyzers.rules.literals import Budget
 from analyzers.rules.shortcut import Message, Shortcut, Undecoded
 from analyzers.rules.view import Spellings
 from state.events import Fields
@@ -18,13 +19,14 @@ E = TypeVar("E", bound=Message)
 class Plan:
     """All rules that one kind of event concerns: those decided by named fields, and those that read every field."""
 
-    __slots__ = ("_groups", "_keywords", "_shortcuts", "_spellings", "_version", "_whole")
+    __slots__ = ("_budget", "_groups", "_keywords", "_shortcuts", "_spellings", "_version", "_whole")
 
-    def __init__(self, groups: Sequence[Group], whole: Sequence[Group], spellings: Spellings) -> None:
+    def __init__(self, groups: Sequence[Group], whole: Sequence[Group], spellings: Spellings, budget: Budget) -> None:
         self._groups = tuple(groups)
         self._whole = tuple(whole)
         self._keywords = Keywords([each for group in whole for each in group.rules])
         self._spellings = spellings
+        self._budget = budget
         #: By format; None where an event must be decoded whole.
         self._shortcuts: dict[str, Shortcut | None] = {}
         self._version = -1
@@ -40,7 +42,7 @@ class Plan:
             try:
                 shortcut = self._shortcuts[event.format]
             except KeyError:
-                shortcut = Shortcut.of(self._groups, self._keywords, undecoded, event.format)
+                shortcut = Shortcut.of(self._groups, self._keywords, undecoded, event.format, self._budget)
                 self._shortcuts[event.format] = shortcut
             if shortcut is not None and shortcut.skips(event):
                 return []

@@ -147,7 +147,7 @@ class RuleSet:
             groups = {seen: Group(branches, self._compiled, self._index) for seen, branches in alike.items()}
             named = [group for (reads_all, _), group in groups.items() if not reads_all]
             whole = [group for (reads_all, _), group in groups.items() if reads_all]
-            self._shared[key] = Plan(named, whole, self._spellings)
+            self._shared[key] = Plan(named, whole, self._spellings, self._index.budget)
         return self._shared[key]
 
 

@@ -15,13 +15,16 @@ from typing import Any, Protocol
 import msgspec
 
 from analyzers.rules.groups import Group
-from analyzers.rules.keywords import Keywords
+from analyzers.rules.keywords import Keywords, Scan
+from analyzers.rules.literals import MAX_CACHED_LENGTH, Budget
 from analyzers.rules.view import texts
 from state.events import Kind
 
 UNSET = msgspec.UNSET
-#: Sets of missing names remembered by one shortcut.
-MAX_LACKS = 1_024
+#: Sets of missing names for which one shortcut keeps what looks for them.
+MAX_SCANS = 256
+#: After so many events of unknown values it is asked whether remembering pays; if not, so many go without.
+MISSES, REST = 2_000, 50_000
 #: Names that JSON writes as they are, but for case and escapes, and that no alphabet folds to otherwise.
 _PLAIN = re.compile(r"[\w.@ -]+", re.ASCII)
 
@@ -47,7 +50,7 @@ class Message(Protocol):
 
 
 #: The values of an event's fields, by place of their names; UNSET for what it lacks under just that name.
-Projector = Callable[[Message], Sequence[object]]
+Projector = Callable[[Message], tuple[object, ...]]
 
 
 class Undecoded(Protocol):
@@ -63,21 +66,42 @@ class Undecoded(Protocol):
 class Shortcut:
     """Tells that an event of one kind and format meets no rule of a plan."""
 
-    __slots__ = ("_groups", "_keywords", "_lacks", "_names", "_project")
+    __slots__ = (
+        "_budget",
+        "_clean",
+        "_groups",
+        "_hits",
+        "_keywords",
+        "_misses",
+        "_names",
+        "_project",
+        "_rest",
+        "_scans",
+    )
 
-    def __init__(self, groups: Sequence[Group], keywords: Keywords, names: Sequence[str], project: Projector):
+    def __init__(
+        self, groups: Sequence[Group], keywords: Keywords, names: Sequence[str], project: Projector, budget: Budget
+    ) -> None:
         self._keywords = keywords
         self._names = tuple(names)
         self._project = project
         places = {name: place for place, name in enumerate(names)}
         self._groups = [_Values(group, places) for group in groups]
-        #: Names that an event lacks, by the bits of their places.
-        self._lacks: dict[int, tuple[str, ...]] = {}
+        #: What looks for keywords and missing names, in messages of ASCII and in others, by the bits of the names.
+        self._scans: dict[int, tuple[Scan, Scan]] = {}
+        #: Values of which no rule is a candidate, with the bits of the names that are missing.
+        self._clean: dict[tuple[object, ...], int] = {}
+        self._budget = budget
+        budget.join(self._clean)
+        #: How often values were found there, and not; how many events to come go without.
+        self._hits = self._misses = self._rest = 0
 
     @classmethod
-    def of(cls, groups: Sequence[Group], keywords: Keywords, undecoded: Undecoded, format: str) -> Shortcut | None:
+    def of(
+        cls, groups: Sequence[Group], keywords: Keywords, undecoded: Undecoded, format: str, budget: Budget
+    ) -> Shortcut | None:
         """Return the shortcut for a format, or None if there is none."""
-        if not undecoded.verbatim(format):
+        if not undecoded.verbatim(format) or keywords.anywhere:
             return None
         plain: dict[str, None] = {}
         exact: dict[str, None] = {}
@@ -93,31 +117,57 @@ class Shortcut:
             return None
         names = tuple(plain | exact)
         project = undecoded.project(format, names) if names else _nothing
-        return None if project is None else cls(groups, keywords, names, project)
+        return None if project is None else cls(groups, keywords, names, project, budget)
 
     def skips(self, message: Message) -> bool:
         """Return whether the message meets no rule; if not, only its fields can tell."""
-        lacking: tuple[str, ...] = ()
+        absent: int | None = None
         try:
             values = self._project(message)
+            if self._rest:
+                self._rest -= 1
+            else:
+                absent = self._clean.get(values)
         except Exception:
-            return False  # decoding it whole says what is wrong
-        absent = 0
-        for group in self._groups:
-            candidates, missed = group.candidates(values)
-            if candidates:
-                return False
-            absent |= missed
-        if absent:
-            known = self._lacks.get(absent)
-            lacking = self._named(absent) if known is None else known
-        return self._keywords.missing(message.raw, lacking)
+            return False  # decoding it whole says what is wrong; or lists among the values, which is rare
+        if absent is None:
+            absent = 0
+            for group in self._groups:
+                candidates, missed = group.candidates(values)
+                if candidates:
+                    return False
+                absent |= missed
+            if not self._rest:
+                self._remember(values, absent)
+        else:
+            self._hits += 1
+        scans = self._scans.get(absent)
+        if scans is None:
+            scans = self._scans_of(absent)
+        return scans[message.raw.isascii()](message.raw)
 
-    def _named(self, absent: int) -> tuple[str, ...]:
-        if len(self._lacks) >= MAX_LACKS:
-            self._lacks.clear()
-        found = tuple(name for place, name in enumerate(self._names) if absent >> place & 1)
-        self._lacks[absent] = found
+    def _remember(self, values: tuple[object, ...], absent: int) -> None:
+        """Have the next event of the same values known at once, where such events are not rare."""
+        self._misses += 1
+        if self._misses >= MISSES:
+            if self._hits * 2 < self._misses:
+                self._rest = REST
+            self._hits = self._misses = 0
+        size = 0
+        for value in values:
+            if type(value) is str:
+                size += len(value)
+            elif value is not UNSET and value is not None:
+                return  # True and 1 are one key to a dict and two texts to a rule
+        if size <= MAX_CACHED_LENGTH:
+            self._budget.spend(size)
+            self._clean[values] = absent
+
+    def _scans_of(self, absent: int) -> tuple[Scan, Scan]:
+        if len(self._scans) >= MAX_SCANS:
+            self._scans.clear()
+        names = [name for place, name in enumerate(self._names) if absent >> place & 1]
+        self._scans[absent] = found = self._keywords.scans(names)
         return found
 
 
@@ -166,7 +216,7 @@ class _Values:
         return left, absent
 
 
-def _nothing(message: Message) -> Sequence[object]:
+def _nothing(message: Message) -> tuple[object, ...]:
     return ()
 
 

@@ -35,13 +35,13 @@ def flat(names: Sequence[str], instead: Mapping[str, str]) -> Projector:
         return lambda event: values_of(decode(event.raw))
     code = names.index("EventID") if "EventID" in names else -1
 
-    def project(event: Message) -> Sequence[object]:
+    def project(event: Message) -> tuple[object, ...]:
         values = list(values_of(decode(event.raw)))
         for nth, (place, _) in enumerate(stand_ins):
             if values[place] is UNSET:
                 values[place] = values[len(names) + nth]
         if code >= 0:
             values[code] = event.kind.code
-        return values
+        return tuple(values)
 
     return project

@@ -118,7 +118,7 @@ class WindowsWinlogbeat6(Format):
         code = names.index("EventID") if "EventID" in names else -1
         count, own = len(names), len(names) + len(sources)
 
-        def project(event: Message) -> Sequence[object]:
+        def project(event: Message) -> tuple[object, ...]:
             record = values_of(decode(event.raw))
             values = list(record[:count])
             if any(type(value) is dict for value in values):
@@ -132,7 +132,7 @@ class WindowsWinlogbeat6(Format):
                 values[place] = None if record[source] is UNSET else record[source]
             if code >= 0:
                 values[code] = event.kind.code
-            return values
+            return tuple(values)
 
         return project
 
