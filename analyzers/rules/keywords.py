@@ -20,17 +20,16 @@ MIN_COMMON = 6
 #: Tells that nothing that is looked for is in a message.
 Scan = Callable[[bytes], bool]
 
-#: Characters that JSON writes as they are, or as ``\\uXXXX``; others have further spellings.
-_PLAIN = re.compile(r"[a-z0-9 _.,:;=()\[\]{}!@#$%^*?|~-]+")
+#: Characters that JSON writes in one way, or as ``\\uXXXX``. A slash has a third way, and others are bytes.
+_PLAIN = re.compile(r"[ -.0-~]+")
 _NUMERIC = re.compile(r"[0-9.e+-]*")
 #: Characters beyond ASCII that fold to something with an ASCII letter, as the Kelvin sign does; none is past U+FFFF.
 _FOLDING = tuple(
     c for c in map(chr, range(0x80, 0xFFFF)) if not 0xD800 <= ord(c) < 0xE000 and any(x.isascii() for x in c.casefold())
 )
-#: An ASCII letter, or one of those, escaped.
-_ESCAPED = (
-    rb"(?:^|[^\\])(?:\\\\)*\\u(?:00[2-7][0-9a-f]|" + b"|".join(b"%04x" % ord(letter) for letter in _FOLDING) + b")"
-)
+#: How an escaped character of ASCII begins, and one of those. A backslash that is itself escaped before "u00" is taken
+#: for such, too, and costs a look at the fields.
+_ESCAPES = (b"\\u00", *(b"\\u%04x" % ord(letter) for letter in _FOLDING))
 
 
 class Keywords:
@@ -64,26 +63,46 @@ class Keywords:
 
         The first takes any message, the second those of ASCII alone: patterns of two bytes make a scan slow.
         """
-        if not self._fragments and not names:
-            return _never, _never
-        wanted = [re.escape(text).encode() for text in (*self._fragments, *(f'"{name}"' for name in names))]
-        beyond = [re.escape(letter.encode()) for letter in _FOLDING]
-        return _scan([*wanted, _ESCAPED, *beyond]), _scan([*wanted, _ESCAPED])
+        return scan_of([*self._fragments, *(f'"{name}"' for name in names)])
+
+
+def scan_of(texts: Sequence[str]) -> tuple[Scan, Scan]:
+    """Return what tells that none of some case-folded texts is in a message, in any case, however escaped.
+
+    The first takes any message, the second those of ASCII alone: patterns of two bytes make a scan slow.
+    """
+    if not texts:
+        return _never, _never
+    wanted = [text.encode() for text in texts]
+    return _scan([*wanted, *_ESCAPES, *(letter.encode() for letter in _FOLDING)]), _scan([*wanted, *_ESCAPES])
+
+
+def searcher(texts: Sequence[str]) -> Callable[[bytes], list[int]]:
+    """Return what tells which of some case-folded texts, by place, stand in a message in any case, unescaped."""
+    database = _database([text.encode() for text in texts])
+
+    def search(raw: bytes) -> list[int]:
+        hits: list[int] = []
+        if raw:
+            database.scan(raw, match_event_handler=note, context=hits)
+        return hits
+
+    return search
 
 
 def _never(raw: bytes) -> bool:
     return True
 
 
-def _scan(patterns: Sequence[bytes]) -> Scan:
-    """Return what tells whether none of the patterns is in a message."""
+def _scan(texts: Sequence[bytes]) -> Scan:
+    """Return what tells whether none of the texts is in a message."""
     database: hyperscan.Database | None = None
     hits: list[int] = []
 
     def clean(raw: bytes) -> bool:
         nonlocal database
         if database is None:
-            database = _database(patterns)
+            database = _database(texts)
         if raw:
             database.scan(raw, match_event_handler=note, context=hits)
             if hits:
@@ -112,23 +131,24 @@ def shortened(fragments: Iterable[str]) -> list[str]:
     return found
 
 
-def _database(patterns: Sequence[bytes]) -> hyperscan.Database:
+def _database(texts: Sequence[bytes]) -> hyperscan.Database:
     database = hyperscan.Database()
     database.compile(
-        expressions=list(patterns),
-        ids=list(range(len(patterns))),
-        elements=len(patterns),
+        expressions=list(texts),
+        ids=list(range(len(texts))),
+        elements=len(texts),
         flags=hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_CASELESS,
+        literal=True,
     )
     return database
 
 
 def fragment(literal: str) -> str:
-    """Return the longest part of a case-folded keyword that stands as it is in any JSON, or nothing.
+    """Return the longest part of a case-folded text that JSON writes in one way, or nothing; as JSON writes it.
 
-    >>> fragment('sekurlsa::"x"'), fragment("a<b"), fragment("4624")
-    ('sekurlsa::', '', '')
+    >>> fragment("sekurlsa::x"), fragment("/etc/passwd"), fragment('"\\\\x'), fragment("4624")
+    ('sekurlsa::x', 'passwd', '\\\\"\\\\\\\\x', '')
     """
     runs = [run for run in _PLAIN.findall(literal) if not _NUMERIC.fullmatch(run)]
-    best: str = max(runs, key=len, default="")
+    best: str = max(runs, key=len, default="").replace("\\", "\\\\").replace('"', '\\"')
     return best if len(best) >= MIN_FRAGMENT else ""

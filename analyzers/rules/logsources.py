@@ -89,7 +89,7 @@ def _field(*names: str) -> Alias:
                 return value
         return None
 
-    return Alias(names, first, renames=len(names) == 1)
+    return Alias(names, first, renames=len(names) == 1, verbatim=True)
 
 
 def _aliases(names: Mapping[str, str | tuple[str, ...] | Alias]) -> Aliases:

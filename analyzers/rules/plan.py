@@ -8,7 +8,10 @@ from typing import TypeVar
 from analyzers.rules.compiled import Compiled
 from analyzers.rules.groups import Decided, Group
 from analyzers.rules.keywords import Keywords
-from analyzers.rules.literals import Budget
+from analyzers.rules.logsources import Route
+from analyzers.rules.nodes import And, Keyword, Node, Not, Or
+from analyzers.rules.prefilter import Column, Index
+from analyzers.rules.screen import Branches, Screen
 from analyzers.rules.shortcut import Message, Shortcut, Undecoded
 from analyzers.rules.view import Spellings
 from state.events import Fields
@@ -19,16 +22,28 @@ E = TypeVar("E", bound=Message)
 class Plan:
     """All rules that one kind of event concerns: those decided by named fields, and those that read every field."""
 
-    __slots__ = ("_budget", "_groups", "_keywords", "_shortcuts", "_spellings", "_version", "_whole")
+    __slots__ = (
+        "_branches",
+        "_compiled",
+        "_groups",
+        "_index",
+        "_keywords",
+        "_screens",
+        "_spellings",
+        "_version",
+        "_whole",
+    )
 
-    def __init__(self, groups: Sequence[Group], whole: Sequence[Group], spellings: Spellings, budget: Budget) -> None:
-        self._groups = tuple(groups)
-        self._whole = tuple(whole)
-        self._keywords = Keywords([each for group in whole for each in group.rules])
+    def __init__(self, branches: Branches, compiled: Sequence[Compiled], index: Index, spellings: Spellings) -> None:
+        """Prepare for some branches, in order, with their routes."""
+        self._branches = branches
+        self._compiled = compiled
+        self._index = index
+        self._groups, self._whole = self._grouped(branches)
+        self._keywords = Keywords([each for group in self._whole for each in group.rules])
         self._spellings = spellings
-        self._budget = budget
         #: By format; None where an event must be decoded whole.
-        self._shortcuts: dict[str, Shortcut | None] = {}
+        self._screens: dict[str, Screen | None] = {}
         self._version = -1
 
     @property
@@ -40,11 +55,10 @@ class Plan:
         """Return the rules that an event meets, by place."""
         if undecoded is not None:
             try:
-                shortcut = self._shortcuts[event.format]
+                screen = self._screens[event.format]
             except KeyError:
-                shortcut = Shortcut.of(self._groups, self._keywords, undecoded, event.format, self._budget)
-                self._shortcuts[event.format] = shortcut
-            if shortcut is not None and shortcut.skips(event):
+                screen = self._screens[event.format] = self._screen(undecoded, event.format)
+            if screen is not None and screen.skips(event):
                 return []
         fields = decode(event)
         spellings = self._spellings
@@ -66,6 +80,37 @@ class Plan:
         if len(met) > 1:
             met.sort(key=_place)
         return met
+
+    def _screen(self, undecoded: Undecoded, format: str) -> Screen | None:
+        if not undecoded.verbatim(format):
+            return None
+
+        def shortcut_of(branches: Branches) -> Shortcut | None:
+            groups, whole = self._grouped(branches)
+            keywords = Keywords([rule for group in whole for rule in group.rules])
+            return Shortcut.of(groups, keywords, undecoded, format, self._index.budget)
+
+        shortcut = Shortcut.of(self._groups, self._keywords, undecoded, format, self._index.budget)
+        return Screen(self._branches, shortcut, shortcut_of)
+
+    def _grouped(self, branches: Branches) -> tuple[list[Group], list[Group]]:
+        """Return the rules that read named fields, by how they see them, and those that read all fields."""
+        alike: dict[tuple[bool, int], list[tuple[Column, Route]]] = {}
+        for column, route in branches:
+            seen = (_reads_all(self._compiled[column.place].node), id(route.aliases) if route.aliases else 0)
+            alike.setdefault(seen, []).append((column, route))
+        groups = {seen: Group(some, self._compiled, self._index) for seen, some in alike.items()}
+        return (
+            [group for (reads_all, _), group in groups.items() if not reads_all],
+            [group for (reads_all, _), group in groups.items() if reads_all],
+        )
+
+
+def _reads_all(node: Node) -> bool:
+    """Return whether a condition has keywords, which may stand in any field."""
+    if isinstance(node, And | Or):
+        return any(_reads_all(part) for part in node.parts)
+    return _reads_all(node.part) if isinstance(node, Not) else isinstance(node, Keyword)
 
 
 def _place(decided: Decided) -> int:

@@ -35,6 +35,7 @@ class Column(msgspec.Struct, frozen=True, eq=False):
 
     #: The rule's place in the set.
     place: int
+    clauses: tuple[Clause, ...]
     layers: tuple[tuple[tuple[str, int], ...], ...]
     excluding: tuple[tuple[str, int], ...]
     #: Event ids that it is about; None if it does not say.
@@ -72,7 +73,7 @@ class Index:
         chosen = sorted(clauses, key=weight, reverse=True)[:LAYERS]
         # An atom is exact, unless any text counts as passing it.
         excluding = [each for each in branch.excluding[:MAX_EXCLUDING] if each[1].exact]
-        return Column(place, tuple(map(self._numbered, chosen)), self._numbered(excluding), codes)
+        return Column(place, tuple(chosen), tuple(map(self._numbered, chosen)), self._numbered(excluding), codes)
 
     def _numbered(self, clause: Iterable[tuple[str, Atom]]) -> tuple[tuple[str, int], ...]:
         found: list[tuple[str, int]] = []

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from analyzers.rules.compiled import Compiled
-from analyzers.rules.groups import Group
 from analyzers.rules.loading import load
 from analyzers.rules.logsources import Route, routes
-from analyzers.rules.nodes import And, Keyword, Node, Not, Or
 from analyzers.rules.plan import E, Plan
-from analyzers.rules.prefilter import Column, Index
+from analyzers.rules.prefilter import Index
 from analyzers.rules.rule import LogSource, Match, Problem, Rule
 from analyzers.rules.shortcut import Undecoded
 from analyzers.rules.view import Spellings
@@ -139,20 +137,6 @@ class RuleSet:
             return None
         key = tuple((id(c), id(routes_of[c.place].aliases), id(routes_of[c.place].holds)) for c in columns)
         if key not in self._shared:
-            alike: dict[tuple[bool, int], list[tuple[Column, Route]]] = {}
-            for column in columns:
-                route = routes_of[column.place]
-                seen = (_reads_all(self._compiled[column.place].node), id(route.aliases) if route.aliases else 0)
-                alike.setdefault(seen, []).append((column, route))
-            groups = {seen: Group(branches, self._compiled, self._index) for seen, branches in alike.items()}
-            named = [group for (reads_all, _), group in groups.items() if not reads_all]
-            whole = [group for (reads_all, _), group in groups.items() if reads_all]
-            self._shared[key] = Plan(named, whole, self._spellings, self._index.budget)
+            branches = [(column, routes_of[column.place]) for column in columns]
+            self._shared[key] = Plan(branches, self._compiled, self._index, self._spellings)
         return self._shared[key]
-
-
-def _reads_all(node: Node) -> bool:
-    """Return whether a condition has keywords, which may stand in any field."""
-    if isinstance(node, And | Or):
-        return any(_reads_all(part) for part in node.parts)
-    return _reads_all(node.part) if isinstance(node, Not) else isinstance(node, Keyword)

@@ -19,6 +19,8 @@ class Alias(msgspec.Struct, frozen=True, eq=False):
     read: Callable[[Fields], object]
     #: Whether it is the one input as it is.
     renames: bool = False
+    #: Whether its texts are those of the inputs, unchanged.
+    verbatim: bool = False
 
 
 #: Aliases by case-folded field name.
