@@ -27,9 +27,9 @@ _NUMERIC = re.compile(r"[0-9.e+-]*")
 _FOLDING = tuple(
     c for c in map(chr, range(0x80, 0xFFFF)) if not 0xD800 <= ord(c) < 0xE000 and any(x.isascii() for x in c.casefold())
 )
-#: How an escaped character of ASCII begins, and one of those. A backslash that is itself escaped before "u00" is taken
-#: for such, too, and costs a look at the fields.
-_ESCAPES = (b"\\u00", *(b"\\u%04x" % ord(letter) for letter in _FOLDING))
+#: How an escaped character of ASCII begins, or one of those, and some others. A backslash that is itself escaped before
+#: "u00" is taken for such, too, and costs a look at the fields.
+_ESCAPES = tuple(sorted({b"\\u%02x" % (ord(letter) >> 8) for letter in ("A", *_FOLDING)}))
 
 
 class Keywords:
@@ -120,7 +120,7 @@ def shortened(fragments: Iterable[str]) -> list[str]:
     ['kerberos::', 'sekurlsa::']
     """
     found: list[str] = []
-    for text in sorted(fragments):
+    for text in sorted(set(fragments)):
         same = takewhile(lambda pair: pair[0] == pair[1], zip(found[-1] if found else "", text, strict=False))
         # Up to the end of a word, for half a word is in many texts.
         common = "".join(letter for letter, _ in same).rstrip("abcdefghijklmnopqrstuvwxyz0123456789")

@@ -39,7 +39,7 @@ class Plan:
         self._branches = branches
         self._compiled = compiled
         self._index = index
-        self._groups, self._whole = self._grouped(branches)
+        self._groups, self._whole = self._grouped(branches, index)
         self._keywords = Keywords([each for group in self._whole for each in group.rules])
         self._spellings = spellings
         #: By format; None where an event must be decoded whole.
@@ -86,20 +86,23 @@ class Plan:
             return None
 
         def shortcut_of(branches: Branches) -> Shortcut | None:
-            groups, whole = self._grouped(branches)
+            # An index of its own: a text of a field is searched for what these few need, not for all rules' literals.
+            index = Index(((column.place, column.branch) for column, _ in branches), self._index.budget)
+            own = [(column, route) for column, (_, route) in zip(index.columns, branches, strict=True)]
+            groups, whole = self._grouped(own, index)
             keywords = Keywords([rule for group in whole for rule in group.rules])
             return Shortcut.of(groups, keywords, undecoded, format, self._index.budget)
 
         shortcut = Shortcut.of(self._groups, self._keywords, undecoded, format, self._index.budget)
         return Screen(self._branches, shortcut, shortcut_of)
 
-    def _grouped(self, branches: Branches) -> tuple[list[Group], list[Group]]:
+    def _grouped(self, branches: Branches, index: Index) -> tuple[list[Group], list[Group]]:
         """Return the rules that read named fields, by how they see them, and those that read all fields."""
         alike: dict[tuple[bool, int], list[tuple[Column, Route]]] = {}
         for column, route in branches:
             seen = (_reads_all(self._compiled[column.place].node), id(route.aliases) if route.aliases else 0)
             alike.setdefault(seen, []).append((column, route))
-        groups = {seen: Group(some, self._compiled, self._index) for seen, some in alike.items()}
+        groups = {seen: Group(some, self._compiled, index) for seen, some in alike.items()}
         return (
             [group for (reads_all, _), group in groups.items() if not reads_all],
             [group for (reads_all, _), group in groups.items() if reads_all],

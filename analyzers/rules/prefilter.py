@@ -31,10 +31,11 @@ MAX_REMEMBERED = 64_000_000
 
 
 class Column(msgspec.Struct, frozen=True, eq=False):
-    """A branch of a rule: its most telling clauses, one a layer, and what excludes it, as (field, atom number)."""
+    """A branch of a rule: its most telling clauses, one a layer, and what excludes it, also as (field, atom number)."""
 
     #: The rule's place in the set.
     place: int
+    branch: Branch
     clauses: tuple[Clause, ...]
     layers: tuple[tuple[tuple[str, int], ...], ...]
     excluding: tuple[tuple[str, int], ...]
@@ -49,13 +50,12 @@ class Column(msgspec.Struct, frozen=True, eq=False):
 class Index:
     """The atoms of a set of rules."""
 
-    def __init__(self, rules: Sequence[Sequence[Branch]]) -> None:
-        """Number the atoms of the branches of each rule."""
+    def __init__(self, rules: Iterable[tuple[int, Branch]], budget: Budget) -> None:
+        """Number the atoms of the branches of rules, each with its rule's place in the set, in order."""
         self._numbers: dict[str, dict[Atom, int]] = {}
         self._count = 0
-        #: The branches of all rules, in order.
-        self.columns = tuple(self._column(place, branch) for place, branches in enumerate(rules) for branch in branches)
-        self.budget = Budget(MAX_REMEMBERED)
+        self.columns = tuple(self._column(place, branch) for place, branch in rules)
+        self.budget = budget
         #: The atoms of each field.
         self.fields: dict[str, FieldAtoms] = {
             name: FieldAtoms(atoms, self.budget) for name, atoms in self._numbers.items()
@@ -73,7 +73,9 @@ class Index:
         chosen = sorted(clauses, key=weight, reverse=True)[:LAYERS]
         # An atom is exact, unless any text counts as passing it.
         excluding = [each for each in branch.excluding[:MAX_EXCLUDING] if each[1].exact]
-        return Column(place, tuple(chosen), tuple(map(self._numbered, chosen)), self._numbered(excluding), codes)
+        return Column(
+            place, branch, tuple(chosen), tuple(map(self._numbered, chosen)), self._numbered(excluding), codes
+        )
 
     def _numbered(self, clause: Iterable[tuple[str, Atom]]) -> tuple[tuple[str, int], ...]:
         found: list[tuple[str, int]] = []

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from analyzers.rules.compiled import Compiled
+from analyzers.rules.literals import Budget
 from analyzers.rules.loading import load
 from analyzers.rules.logsources import Route, routes
 from analyzers.rules.plan import E, Plan
-from analyzers.rules.prefilter import Index
+from analyzers.rules.prefilter import MAX_REMEMBERED, Index
 from analyzers.rules.rule import LogSource, Match, Problem, Rule
 from analyzers.rules.shortcut import Undecoded
 from analyzers.rules.view import Spellings
@@ -44,7 +45,9 @@ class RuleSet:
             sources.setdefault(each.rule.logsource, []).append(place)
         self._compiled = tuple(compiled)
         self._sources = [(source, routes(source), tuple(places)) for source, places in sources.items()]
-        self._index = Index([each.node.branches() if each.branches is None else each.branches for each in compiled])
+        branches = [each.node.branches() if each.branches is None else each.branches for each in compiled]
+        ways = ((place, branch) for place, some in enumerate(branches) for branch in some)
+        self._index = Index(ways, Budget(MAX_REMEMBERED))
         self._by_id: dict[int, tuple[Kind, Plan | None]] = {}
         self._by_kind: dict[Kind, Plan | None] = {}
         self._shared: dict[tuple[tuple[int, int, int], ...], Plan] = {}

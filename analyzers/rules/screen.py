@@ -8,10 +8,9 @@ else: what the search finds is decided as if there were no screen.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
-from analyzers.rules.keywords import Scan, fragment, scan_of, searcher
+from analyzers.rules.keywords import Scan, fragment, scan_of, searcher, shortened
 from analyzers.rules.logsources import Route
 from analyzers.rules.prefilter import Column
 from analyzers.rules.shortcut import Message, Shortcut
@@ -102,36 +101,44 @@ class _Lesson:
         self._literals = list(dict.fromkeys(text for each in self._options for option in each for text in option))
         self.possible = 0 < len(self._literals) <= MAX_LITERALS
         self._search = searcher(self._literals) if self.possible else None
-        self._hits: list[set[str]] = []
+        #: By literal, the messages that hold it, as bits.
+        self._holding = dict.fromkeys(self._literals, 0)
 
     def take(self, raw: bytes) -> None:
         """Look for all literals in a message."""
-        self.taken += 1
         if self._search is not None:
-            self._hits.append({self._literals[place] for place in self._search(raw)})
+            bit = 1 << self.taken
+            for place in self._search(raw):
+                self._holding[self._literals[place]] |= bit
+        self.taken += 1
 
     def choose(self) -> tuple[list[str], Branches]:
         """Return the literals to search for, and the branches for which that does not pay; none if for none."""
-        often = Counter(text for hits in self._hits for text in hits)
-        best: dict[int, tuple[str, ...]] = {}
+        best: list[tuple[int, int, tuple[str, ...]]] = []
         for place, options in enumerate(self._options):
-            if options:
-                best[place] = min(options, key=lambda option: (sum(often[text] for text in option), len(option)))
-        rates = {place: self._rate(set(option)) for place, option in best.items()}
-        kept = [place for place in best if rates[place] <= COMMON]
-        kept.sort(key=lambda place: rates[place])
-        while kept:
-            found = self._rate({text for place in kept for text in best[place]})
-            if found <= (FOUND if len(kept) == len(self._options) else FOUND_BESIDE):
+            found = [(self._messages(option), option) for option in options]
+            messages, option = min(found, key=lambda each: (each[0].bit_count(), len(each[1])), default=(-1, ()))
+            if option and messages.bit_count() <= COMMON * self.taken:
+                best.append((place, messages, option))
+        best.sort(key=lambda each: each[1].bit_count())
+        limit = (FOUND if len(best) == len(self._options) else FOUND_BESIDE) * self.taken
+        kept: dict[int, tuple[str, ...]] = {}
+        together = 0
+        for place, messages, option in best:
+            together |= messages
+            if together.bit_count() > limit:
                 break
-            kept.pop()
+            kept[place] = option
         if len(kept) * 2 < len(self._options):
             return [], self._branches
-        residual = [branch for place, branch in enumerate(self._branches) if place not in set(kept)]
-        return list(dict.fromkeys(text for place in kept for text in best[place])), residual
+        residual = [branch for place, branch in enumerate(self._branches) if place not in kept]
+        return shortened(text for option in kept.values() for text in option), residual
 
-    def _rate(self, texts: set[str]) -> float:
-        return sum(not texts.isdisjoint(hits) for hits in self._hits) / len(self._hits)
+    def _messages(self, texts: Sequence[str]) -> int:
+        found = 0
+        for text in texts:
+            found |= self._holding[text]
+        return found
 
 
 def _options(column: Column, route: Route) -> list[tuple[str, ...]]:
