@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from analyzers.rules.keywords import Scan, fragment, scan_of, searcher, shortened
+from analyzers.rules.keywords import Scan, fragment, scan_of, searcher
 from analyzers.rules.logsources import Route
 from analyzers.rules.prefilter import Column
 from analyzers.rules.shortcut import Message, Shortcut
@@ -23,8 +23,10 @@ MAX_BRANCHES, MAX_LITERALS = 1_000, 5_000
 COMMON = 0.25
 #: So many messages in which something is found may be; where branches are left to a shortcut anyway, fewer.
 FOUND, FOUND_BESIDE = 0.4, 0.1
-#: What must be found before it is asked whether the screen still pays.
-DOUBT = 5_000
+#: What must be found before it is asked whether too much is; twice as much each time that there was.
+DOUBT, MAX_DOUBT = 250, 32_000
+#: Lessons kept: what is rare today may be in every message of another host, or hour.
+LESSONS = 6
 
 #: Branches with their routes.
 Branches = Sequence[tuple[Column, Route]]
@@ -35,7 +37,18 @@ ForSome = Callable[[Branches], Shortcut | None]
 class Screen:
     """Skips messages of one plan and format."""
 
-    __slots__ = ("_branches", "_found", "_lesson", "_rare", "_residual", "_scans", "_seen", "_shortcut", "_shortcut_of")
+    __slots__ = (
+        "_branches",
+        "_doubt",
+        "_found",
+        "_lessons",
+        "_rare",
+        "_residual",
+        "_scans",
+        "_seen",
+        "_shortcut",
+        "_shortcut_of",
+    )
 
     def __init__(self, branches: Branches, shortcut: Shortcut | None, shortcut_of: ForSome) -> None:
         """Prepare for some branches, for which ``shortcut`` is used where the search finds anything."""
@@ -45,10 +58,11 @@ class Screen:
         self._scans: tuple[Scan, Scan] | None = None
         #: For the branches that are not searched for.
         self._residual: Shortcut | None = None
-        self._lesson: _Lesson | None = None
+        self._lessons: _Lessons | None = None
         #: Events until learning begins; negative if it never does.
         self._rare = RARE if len(branches) <= MAX_BRANCHES else -1
         self._seen = self._found = 0
+        self._doubt = DOUBT
 
     def skips(self, message: Message) -> bool:
         """Return whether the message meets no rule; if not, only its fields can tell."""
@@ -59,86 +73,105 @@ class Screen:
             if scans[raw.isascii()](raw):
                 return self._residual is None or self._residual.skips(message)
             self._found += 1
-            if self._found >= DOUBT:
-                self._doubt()
+            if self._found >= self._doubt:
+                self._ask()
         elif self._rare >= 0:
             self._learn(message.raw)
         return self._shortcut is not None and self._shortcut.skips(message)
 
-    def _doubt(self) -> None:
+    def _ask(self) -> None:
         """Learn anew if too much is found."""
-        if self._found > self._seen * (FOUND + 0.2):
+        if self._found > self._seen * FOUND:
             self._scans = self._residual = None
-            self._rare = self._seen  # the more seldom, the more there is
+            self._rare = 0
+            self._doubt = min(self._doubt * 2, MAX_DOUBT)
         self._seen = self._found = 0
 
     def _learn(self, raw: bytes) -> None:
         if self._rare > 0:
             self._rare -= 1
             return
-        if self._lesson is None:
-            self._lesson = _Lesson(self._branches)
-            if not self._lesson.possible:
-                self._rare, self._lesson = -1, None
+        if self._lessons is None:
+            self._lessons = _Lessons(self._branches)
+            if not self._lessons.possible:
+                self._rare = -1
                 return
-        self._lesson.take(raw)
-        if self._lesson.taken >= SAMPLE:
-            literals, residual = self._lesson.choose()
-            self._lesson, self._rare = None, -1
-            shortcut = self._shortcut_of(residual) if residual else None
+        if self._lessons.take(raw):
+            literals, residual = self._lessons.choose()
+            shortcut = self._shortcut_of(residual) if literals and residual else None
             if literals and (shortcut is not None or not residual):
                 self._scans, self._residual = scan_of(literals), shortcut
+            else:
+                self._rare = self._doubt = min(self._doubt * 4, MAX_DOUBT)
 
 
-class _Lesson:
+class _Lessons:
     """What messages tell of the literals of some branches."""
 
     def __init__(self, branches: Branches) -> None:
-        self.taken = 0
         self._branches = branches
         #: Of each branch, what may be searched for: alternatives, each some literals of which one is in the message.
         self._options = [_options(column, route) for column, route in branches]
         self._literals = list(dict.fromkeys(text for each in self._options for option in each for text in option))
         self.possible = 0 < len(self._literals) <= MAX_LITERALS
-        self._search = searcher(self._literals) if self.possible else None
-        #: By literal, the messages that hold it, as bits.
-        self._holding = dict.fromkeys(self._literals, 0)
+        #: By literal, the messages of each lesson that hold it, as bits.
+        self._past: list[dict[str, int]] = []
+        self._now: dict[str, int] = {}
+        self._taken = 0
+        self._search: Callable[[bytes], list[int]] | None = None
 
-    def take(self, raw: bytes) -> None:
-        """Look for all literals in a message."""
-        if self._search is not None:
-            bit = 1 << self.taken
-            for place in self._search(raw):
-                self._holding[self._literals[place]] |= bit
-        self.taken += 1
+    def take(self, raw: bytes) -> bool:
+        """Look for all literals in a message; return whether that ends a lesson."""
+        if self._search is None:
+            self._search = searcher(self._literals)
+        bit = 1 << self._taken
+        for place in self._search(raw):
+            text = self._literals[place]
+            self._now[text] = self._now.get(text, 0) | bit
+        self._taken += 1
+        if self._taken < SAMPLE:
+            return False
+        self._past = [*self._past, self._now][-LESSONS:]
+        self._now, self._taken, self._search = {}, 0, None
+        return True
 
     def choose(self) -> tuple[list[str], Branches]:
-        """Return the literals to search for, and the branches for which that does not pay; none if for none."""
-        best: list[tuple[int, int, tuple[str, ...]]] = []
+        """Return the literals to search for, and the branches for which that does not pay; none if for none.
+
+        What counts is the lesson in which most was found.
+        """
+        best: list[tuple[int, int, list[int], tuple[str, ...]]] = []
         for place, options in enumerate(self._options):
-            found = [(self._messages(option), option) for option in options]
-            messages, option = min(found, key=lambda each: (each[0].bit_count(), len(each[1])), default=(-1, ()))
-            if option and messages.bit_count() <= COMMON * self.taken:
-                best.append((place, messages, option))
-        best.sort(key=lambda each: each[1].bit_count())
-        limit = (FOUND if len(best) == len(self._options) else FOUND_BESIDE) * self.taken
+            ranked = [(_most(held), len(option), held, option) for option in options for held in [self._held(option)]]
+            most, _, held, option = min(ranked, default=(SAMPLE, 0, [], ()))
+            if option and most <= COMMON * SAMPLE:
+                best.append((most, place, held, option))
+        best.sort()
+        limit = (FOUND if len(best) == len(self._options) else FOUND_BESIDE) * SAMPLE
         kept: dict[int, tuple[str, ...]] = {}
-        together = 0
-        for place, messages, option in best:
-            together |= messages
-            if together.bit_count() > limit:
+        together = [0] * len(self._past)
+        for _, place, held, option in best:
+            together = [one | other for one, other in zip(together, held, strict=True)]
+            if _most(together) > limit:
                 break
             kept[place] = option
         if len(kept) * 2 < len(self._options):
             return [], self._branches
         residual = [branch for place, branch in enumerate(self._branches) if place not in kept]
-        return shortened(text for option in kept.values() for text in option), residual
+        return list(dict.fromkeys(text for option in kept.values() for text in option)), residual
 
-    def _messages(self, texts: Sequence[str]) -> int:
-        found = 0
-        for text in texts:
-            found |= self._holding[text]
+    def _held(self, texts: Sequence[str]) -> list[int]:
+        found: list[int] = []
+        for lesson in self._past:
+            messages = 0
+            for text in texts:
+                messages |= lesson.get(text, 0)
+            found.append(messages)
         return found
+
+
+def _most(held: Sequence[int]) -> int:
+    return max(messages.bit_count() for messages in held)
 
 
 def _options(column: Column, route: Route) -> list[tuple[str, ...]]:
