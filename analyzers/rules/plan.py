@@ -28,10 +28,10 @@ class Plan:
         "_groups",
         "_index",
         "_keywords",
-        "_screens",
         "_spellings",
         "_version",
         "_whole",
+        "screens",
     )
 
     def __init__(self, branches: Branches, compiled: Sequence[Compiled], index: Index, spellings: Spellings) -> None:
@@ -42,8 +42,8 @@ class Plan:
         self._groups, self._whole = self._grouped(branches, index)
         self._keywords = Keywords([each for group in self._whole for each in group.rules])
         self._spellings = spellings
-        #: By format; None where an event must be decoded whole.
-        self._screens: dict[str, Screen | None] = {}
+        #: Those known, by format.
+        self.screens: dict[str, Screen | None] = {}
         self._version = -1
 
     @property
@@ -51,15 +51,13 @@ class Plan:
         """Return the rules, by place within each group."""
         return tuple(each for group in (*self._groups, *self._whole) for each in group.rules)
 
+    def screen(self, format: str, undecoded: Undecoded) -> Screen | None:
+        """Return what tells of a format's messages that they meet no rule; None if nothing can."""
+        found = self.screens[format] = self._screen(undecoded, format)
+        return found
+
     def decide(self, event: E, decode: Callable[[E], Fields], undecoded: Undecoded | None) -> list[Decided]:
         """Return the rules that an event meets, by place."""
-        if undecoded is not None:
-            try:
-                screen = self._screens[event.format]
-            except KeyError:
-                screen = self._screens[event.format] = self._screen(undecoded, event.format)
-            if screen is not None and screen.skips(event):
-                return []
         fields = decode(event)
         spellings = self._spellings
         spellings.observe(fields)

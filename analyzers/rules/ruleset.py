@@ -99,6 +99,11 @@ class RuleSet:
             plan = known[1] if known is not None else self._plan_of(event.kind)
             if plan is not None:
                 try:
+                    if undecoded is not None:
+                        format = event.format
+                        screen = plan.screens[format] if format in plan.screens else plan.screen(format, undecoded)
+                        if screen is not None and screen.skips(event):
+                            continue
                     decided = plan.decide(event, fields, undecoded)
                 except Exception as error:
                     # One event that cannot be read must not stop the stream, nor pass unsaid.

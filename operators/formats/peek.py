@@ -9,6 +9,7 @@ import msgspec
 from state.events import Event, Kind, Rejected
 
 from . import FORMATS
+from .base import Format
 from .decoder import Decoder
 from .settings import FormatSettings
 
@@ -46,20 +47,35 @@ class Peeker:
         """Return the events, in order, and the messages that are none, of those that had to be decoded."""
         events: list[Peeked | Event] = []
         rejected: list[Rejected] = []
+        origin, largest = self._origin, self._largest
+        likely = self._formats[0] if self._formats else None
         for raw, offset in zip(raws, offsets, strict=True):
-            if len(raw) <= self._largest:
-                for place, format in enumerate(self._formats):
-                    kind = format.peek(raw)
-                    if kind is not None:
-                        events.append(Peeked(self._origin, offset, kind, raw, format.name))
-                        if place:
-                            self._formats.insert(0, self._formats.pop(place))
-                        break
-                else:
-                    self._decode(raw, offset, reference, events, rejected)
+            kind = likely.peek(raw) if likely is not None and len(raw) <= largest else None
+            if likely is not None and kind is not None:
+                events.append(Peeked(origin, offset, kind, raw, likely.name))
             else:
-                self._decode(raw, offset, reference, events, rejected)
+                likely = self._try(likely, raw, offset, reference, events, rejected)
         return events, rejected
+
+    def _try(
+        self,
+        likely: Format | None,
+        raw: bytes,
+        offset: int,
+        reference: int,
+        events: list[Peeked | Event],
+        rejected: list[Rejected],
+    ) -> Format | None:
+        """Take a message that the likely format did not; return the one that is likely now."""
+        if len(raw) <= self._largest:
+            for place, format in enumerate(self._formats):
+                kind = format.peek(raw) if format is not likely else None
+                if kind is not None:
+                    events.append(Peeked(self._origin, offset, kind, raw, format.name))
+                    self._formats.insert(0, self._formats.pop(place))
+                    return format
+        self._decode(raw, offset, reference, events, rejected)
+        return likely
 
     def _decode(
         self, raw: bytes, offset: int, reference: int, events: list[Peeked | Event], rejected: list[Rejected]
