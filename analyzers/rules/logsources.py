@@ -213,7 +213,9 @@ _AUTH_PROGRAMS = frozenset(
 def _linux(service: str, *, named: bool) -> list[Route]:
     if not named and service not in ("sshd", "sudo", "cron", "vsftpd", "auth", "syslog"):
         return []
-    if service in ("", "syslog"):
+    if service == "":
+        return [Route("syslog", _source("linux.")), Route("Linux audit", _source("auditd."))]
+    if service == "syslog":
         return [Route("syslog", _source("linux."))]
     if service == "auth":
         auth = ("authentication", "iam", "session")
@@ -228,8 +230,8 @@ def _linux(service: str, *, named: bool) -> list[Route]:
                 ),
             )
         ]
-    if service == "auditd":  # Syslog carries audit records whole; no format parses them into fields.
-        return []
+    if service == "auditd":  # The daemon's own messages in syslog are no records, and rules do not mean them.
+        return [Route("Linux audit", _source("auditd."))]
     programs = _LINUX_PROGRAMS.get(service, (service,))
     return [Route(f"syslog of {service}", _source(*(f"linux.{program}" for program in programs)))]
 
