@@ -11,6 +11,7 @@ from state.events import Event, Fields
 from .auditd_records import carries_record
 from .base import Format, Malformed, Position, WrongShape, bounded, text_of
 from .kinds import kind, slug
+from .linux_sysmon import carries_event
 from .syslog_lines import split
 from .syslog_messages import PROGRAMS, Parsed, parse
 from .times import MONTHS, from_iso, moment, yearless
@@ -55,9 +56,11 @@ class Syslog(Format):
     def sniff(self, raw: bytes) -> bool:
         """Return whether the line begins with a priority, a month and day, or an ISO time.
 
-        One that carries an audit record does not count: it is the ``auditd`` format's.
+        One that carries an audit record or an event of Sysmon does not count: they have formats of their own.
         """
         if raw.find(b"audit(") >= 0 and carries_record(raw):
+            return False
+        if raw.find(b"Linux-Sysmon") >= 0 and carries_event(raw):
             return False
         head = raw[:24]
         if head[:1] == b"<":

@@ -187,6 +187,16 @@ SAMPLES: dict[str, list[tuple[bytes, str, object]]] = {
             "bob",
         ),
     ],
+    "linux_sysmon": [
+        (
+            b'<14>Sep 13 12:26:40 web1 sysmon: <Event><System><Provider Name="Linux-Sysmon" Guid="{0}"/><EventID>1'
+            b'</EventID><TimeCreated SystemTime="2020-09-13T12:26:40.500000000Z"/><Channel>Linux-Sysmon/Operational'
+            b"</Channel><Computer>web1.acme.example</Computer></System><EventData>"
+            b'<Data Name="Image">/bin/sh</Data><Data Name="CommandLine">a &amp;&amp; b</Data></EventData></Event>',
+            "CommandLine",
+            "a && b",
+        )
+    ],
     "syslog": [
         (b"<38>Sep 13 12:26:40 web1 sshd[77]: Failed password for bob from 192.0.2.7 port 4022 ssh2", "pid", 77),
         (b'<34>1 2020-09-13T12:26:40.003Z web1 app 8 ID47 [e@1 k="v\\"w"] hello', "e@1.k", 'v"w'),

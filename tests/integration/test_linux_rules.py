@@ -1,10 +1,11 @@
-"""SigmaHQ's own auditd rules over audit records as auditd, the kernel and syslog write them."""
+"""SigmaHQ's own Linux rules over audit records and Sysmon events as auditd, the kernel and syslog write them."""
 
 from __future__ import annotations
 
 import io
 import tarfile
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import pytest
 import zstandard
@@ -88,10 +89,46 @@ CASES: list[tuple[str, set[str]]] = [
 ]
 
 
+def sysmon(code: int, **data: str) -> str:
+    values = "".join(f'<Data Name="{name}">{escape(value)}</Data>' for name, value in data.items())
+    return (
+        '<14>Nov 24 08:30:01 web1 sysmon: <Event><System><Provider Name="Linux-Sysmon" Guid="{0}"/>'
+        f'<EventID>{code}</EventID><TimeCreated SystemTime="2022-11-24T08:30:01.467399000Z"/>'
+        "<Channel>Linux-Sysmon/Operational</Channel><Computer>web1</Computer></System>"
+        f"<EventData>{values}</EventData></Event>"
+    )
+
+
+SYSMON_CASES: list[tuple[str, set[str]]] = [
+    (
+        sysmon(1, Image="/usr/bin/base64", CommandLine="base64 -d x", ParentImage="/usr/bin/make"),
+        {"proc_creation_lnx_base64_decode"},
+    ),
+    (sysmon(1, Image="/usr/bin/base64", CommandLine="base64 x", ParentImage="/usr/bin/make"), set()),
+    (
+        sysmon(1, Image="/usr/bin/dash", CommandLine='sh -c "true :> /var/log/syslog"', ParentImage="/usr/bin/make"),
+        {"proc_creation_lnx_clear_syslog"},
+    ),
+    # The end of a process is not its beginning.
+    (sysmon(5, Image="/usr/bin/base64", CommandLine="base64 -d x"), set()),
+    (sysmon(11, Image="/usr/bin/vi", TargetFilename="/etc/doas.conf"), {"file_event_lnx_doas_conf_creation"}),
+    (sysmon(23, Image="/usr/bin/rm", TargetFilename="/etc/doas.conf"), set()),
+    (
+        sysmon(3, Image="/usr/bin/bash", Initiated="true", DestinationIp="192.0.2.7", DestinationPort="443"),
+        {"net_connection_lnx_back_connect_shell_dev"},
+    ),
+    (sysmon(3, Image="/usr/bin/bash", Initiated="true", DestinationIp="127.0.0.1", DestinationPort="443"), set()),
+    (
+        sysmon(3, Image="/usr/bin/x", Initiated="true", DestinationIp="203.0.113.9", DestinationPort="4444"),
+        {"net_connection_lnx_susp_malware_callback_port"},
+    ),
+]
+
+
 @pytest.fixture(scope="module")
-def rules(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> RuleSet:
-    """Every rule of product linux and service auditd."""
-    folder = tmp_path_factory.mktemp("auditd")
+def archived(data_dir: Path) -> dict[str, bytes]:
+    """Every rule file of the data set whose name says that it is of Linux."""
+    found: dict[str, bytes] = {}
     with (
         (data_dir / "sigma/rules.tar.zst").open("rb") as file,
         zstandard.open(file, "rb") as plain,
@@ -99,22 +136,34 @@ def rules(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> RuleSet:
     ):
         for member in archive:
             name = Path(member.name).name
-            if name.startswith("lnx_auditd_") and name.endswith(".yml") and (inner := archive.extractfile(member)):
-                (folder / name).write_bytes(inner.read())
-    loaded = RuleSet.load(folder)
-    assert not loaded.problems
-    assert len(loaded.rules) > 50
-    assert not loaded.unserved(), "rules that no event can meet"
-    return loaded
+            if "lnx_" in name and name.endswith(".yml") and (inner := archive.extractfile(member)):
+                found[name] = inner.read()
+    return found
 
 
-def test_rules_meet_the_records_that_they_mean_and_no_others(rules: RuleSet) -> None:
-    lines = [line.encode() for line, _ in CASES]
-    decoder = Decoder("audit-0", FormatSettings(), default_host="web1")
+@pytest.mark.parametrize(
+    ("prefixes", "least", "cases"),
+    [
+        (("lnx_auditd_",), 50, CASES),
+        (("proc_creation_lnx_", "file_event_lnx_", "net_connection_lnx_"), 130, SYSMON_CASES),
+    ],
+    ids=["auditd", "sysmon"],
+)
+def test_rules_meet_the_events_that_they_mean_and_no_others(
+    archived: dict[str, bytes], tmp_path: Path, prefixes: tuple[str, ...], least: int, cases: list[tuple[str, set[str]]]
+) -> None:
+    for name, body in archived.items():
+        if name.startswith(prefixes):
+            (tmp_path / name).write_bytes(body)
+    rules = RuleSet.load(tmp_path)
+    assert not rules.problems and len(rules.rules) >= least
+    assert not rules.unserved(), "rules that no event can meet"
+    lines = [line.encode() for line, _ in cases]
+    decoder = Decoder("linux-0", FormatSettings(), default_host="web1")
     done = decoder.decode_batch(lines, list(range(len(lines))), 1_700_000_000_000_000)
     assert not done.rejected
-    met: dict[int, set[str]] = {number: set() for number in range(len(CASES))}
+    met: dict[int, set[str]] = {number: set() for number in range(len(cases))}
     for match in rules.match_batch(done.events, fields):
         met[done.events[match.index].offset].add(Path(match.rule.path).stem)
-    for number, (line, expected) in enumerate(CASES):
+    for number, (line, expected) in enumerate(cases):
         assert met[number] == expected, line
