@@ -35,6 +35,8 @@ CASES: list[tuple[str, set[str]]] = [
         {"lnx_auditd_bpfdoor_port_redirect"},
     ),
     (f'type=EXECVE {STAMP} argc=2 a0="cat" a1="/root/.bash_history"', {"lnx_auditd_susp_histfile_operations"}),
+    # This rule writes the type in lower case.
+    (f'type=EXECVE {STAMP} argc=2 a0="gzip" a1="-k"', {"lnx_auditd_data_compressed"}),
     # Kinds of records that the rule does not ask for do not meet it.
     (f'type=CWD {STAMP} cwd="/root/.bash_history"', set()),
     (f'type=PATH {STAMP} item=0 name="/etc/ld.so.preload" inode=5 nametype=NORMAL', {"lnx_auditd_ld_so_preload_mod"}),
