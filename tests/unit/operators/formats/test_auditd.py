@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.formats import Decoder, FormatSettings, fields
@@ -27,8 +27,8 @@ LOGIN = (
 )
 
 
-def events(*lines: str, format: str = "auto", default_host: str = "default1", **settings: Any) -> list[Event]:
-    decoder = Decoder("t-0", FormatSettings(**settings), format, default_host=default_host)
+def events(*lines: str, format: str = "auto", default_host: str = "default1", **more: Any) -> list[Event]:
+    decoder = Decoder("t-0", FormatSettings(**more), format, default_host=default_host)
     done = decoder.decode_batch([line.encode() for line in lines], list(range(len(lines))), REFERENCE)
     assert not done.rejected, done.rejected
     return done.events
@@ -242,6 +242,7 @@ def unescaped(value: str) -> bytes:
 LETTERS = st.characters(exclude_characters="\0", exclude_categories=("Cs",))
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(LETTERS, max_size=12), min_size=1, max_size=6))
 def test_what_the_kernel_wrote_comes_back(values: list[str]) -> None:
     body = " ".join(f"a{number}={kernel_writes(value)}" for number, value in enumerate(values))
@@ -251,6 +252,7 @@ def test_what_the_kernel_wrote_comes_back(values: list[str]) -> None:
         assert record("PATH", f"item=0 {name}={kernel_writes(values[0])} inode=1")[name] == values[0]
 
 
+@settings(deadline=None)
 @given(st.text(LETTERS, max_size=9), st.text(LETTERS, max_size=9), st.sampled_from(["yes", "no"]), st.booleans())
 def test_the_event_says_what_the_fields_say(comm: str, exe: str, success: str, enriched: bool) -> None:
     told = f"success={success} comm={kernel_writes(comm)} exe={kernel_writes(exe)} uid=7 key=(null)"
@@ -263,6 +265,7 @@ def test_the_event_says_what_the_fields_say(comm: str, exe: str, success: str, e
     assert event.kind.outcome == {"yes": "success", "no": "failure"}[found["success"]]
 
 
+@settings(deadline=None)
 @given(st.text("0123456789abcdefABCDEF", max_size=40))
 def test_hexadecimal_is_read_as_auditd_s_own_tools_read_it(value: str) -> None:
     # Half a byte is no value that auditd writes; its tools drop the digit, we leave the text as it is.
@@ -272,6 +275,7 @@ def test_hexadecimal_is_read_as_auditd_s_own_tools_read_it(value: str) -> None:
         assert decode_value(value) == value
 
 
+@settings(deadline=None)
 @given(st.text(LETTERS, max_size=30), st.integers(1, 5))
 def test_an_argument_cut_anywhere_is_the_same(text: str, step: int) -> None:
     data = (text + "é").encode().hex().upper()

@@ -6,7 +6,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.formats import Decoder, FormatSettings, fields
@@ -114,6 +114,7 @@ def test_what_is_broken_is_refused_with_its_reason() -> None:
     assert decode(*lines) == ([], ["bad_time", "missing_time", "bad_host", "unknown_format", "unknown_format"])
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=32, exclude_characters="\x85\u2028\u2029\r", exclude_categories=("Cs",))))
 def test_a_command_line_comes_back_letter_by_letter(text: str) -> None:
     found = fields(event(xml(1, CommandLine=text, Image="/x")))
