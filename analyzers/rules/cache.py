@@ -1,7 +1,7 @@
 """Compiled rules on disk, so that only changed rule files are parsed again.
 
-One file holds all rules of the folders that were loaded together. (Measured for SigmaHQ's 3,754 rules: reading one file
-a rule costs three times as much, writing them forty times.)
+One file holds all rules of the folders that were loaded together. (Measured for SigmaHQ's 3,754 rules on ext4: reading
+one file a rule takes 1.7 to 2 times as long, writing them, each with fsync, 18 to 31 times.)
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from analyzers.rules import windows
+from analyzers.rules import linux, windows
 from analyzers.rules.rule import LogSource
 from analyzers.rules.view import Alias, Aliases
 from state.events import Fields, Kind
@@ -49,6 +49,8 @@ def routes(logsource: LogSource) -> tuple[Route, ...]:
         found += _windows(category, service, named=product == "windows")
     if product in ("", "linux") and not category:
         found += _linux(service, named=product == "linux")
+    if product in ("", "linux"):
+        found += _linux_sysmon(category, service)
     if product in ("zeek", "suricata") and not category:
         found += _sensor(product, service)
     if category and not service:
@@ -169,7 +171,12 @@ def _windows(category: str, service: str, *, named: bool) -> list[Route]:
     if service:
         return []
     if not category and named:
-        anything = Accepts(lambda kind: bool(kind.channel) or kind.source.startswith("windows."), "source windows.*")
+        anything = Accepts(
+            lambda kind: (
+                kind.source.startswith("windows.") or (bool(kind.channel) and kind.source != linux.SYSMON_SOURCE)
+            ),
+            "source windows.*",
+        )
         return [Route("any Windows event", anything)]
     return found
 
@@ -193,27 +200,21 @@ def _event_type(prefix: str) -> Callable[[Fields], bool]:
 
 # ------------------------------------------------------------------------------------------------------------ Linux
 
-#: Programs whose syslog lines a service means, where it is not the program's own name.
-_LINUX_PROGRAMS: dict[str, tuple[str, ...]] = {
-    "clamav": ("clamav", "clamd", "freshclam", "clamscan"),
-    "cron": ("cron", "crond", "crontab", "anacron"),
-    "guacamole": ("guacamole", "guacd"),
-    "sshd": ("sshd", "sshd-session"),
-}
-_AUTH_PROGRAMS = frozenset(
-    f"linux.{name}"
-    for name in (
-        *("chage", "chfn", "chsh", "gdm", "groupadd", "groupdel", "groupmod", "gpasswd", "login", "newgrp", "passwd"),
-        *("pkexec", "polkitd", "remote", "runuser", "sshd", "sshd-session", "su", "sudo", "systemd-logind"),
-        *("useradd", "userdel", "usermod"),
-    )
-)
+
+def _linux_sysmon(category: str, service: str) -> list[Route]:
+    """Return the route of a category that Sysmon for Linux serves; its events have the ids that Sysmon's have."""
+    codes = [code for code in windows.SYSMON_CATEGORIES.get(category, ()) if code in linux.SYSMON_CODES]
+    if not codes or service not in ("", "sysmon"):
+        return []
+    return [Route(f"Sysmon for Linux as {category}", _channel((linux.SYSMON,), codes))]
 
 
 def _linux(service: str, *, named: bool) -> list[Route]:
     if not named and service not in ("sshd", "sudo", "cron", "vsftpd", "auth", "syslog"):
         return []
-    if service in ("", "syslog"):
+    if service == "":
+        return [Route("syslog", _source("linux.")), Route("Linux audit", _source("auditd."))]
+    if service == "syslog":
         return [Route("syslog", _source("linux."))]
     if service == "auth":
         auth = ("authentication", "iam", "session")
@@ -222,15 +223,16 @@ def _linux(service: str, *, named: bool) -> list[Route]:
                 "syslog of authentication",
                 Accepts(
                     lambda kind: (
-                        kind.source in _AUTH_PROGRAMS or (kind.source.startswith("linux.") and kind.category in auth)
+                        kind.source in linux.AUTH_PROGRAMS
+                        or (kind.source.startswith("linux.") and kind.category in auth)
                     ),
                     "source linux.* of category authentication, iam or session, or of a program that lets users in",
                 ),
             )
         ]
-    if service == "auditd":  # Syslog carries audit records whole; no format parses them into fields.
-        return []
-    programs = _LINUX_PROGRAMS.get(service, (service,))
+    if service == "auditd":  # The daemon's own messages in syslog are no records, and rules do not mean them.
+        return [Route("Linux audit", _source("auditd."))]
+    programs = linux.PROGRAMS.get(service, (service,))
     return [Route(f"syslog of {service}", _source(*(f"linux.{program}" for program in programs)))]
 
 

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from state.events import Event, Fields
 
+from .auditd_records import carries_record
 from .base import Format, Malformed, Position, WrongShape, bounded, text_of
 from .kinds import kind, slug
+from .linux_sysmon import carries_event
+from .syslog_lines import split
 from .syslog_messages import PROGRAMS, Parsed, parse
 from .times import MONTHS, from_iso, moment, yearless
 
-_OLD = re.compile(
-    r"(?:<(\d{1,3})>)?"
-    r"(?:(?P<month>[A-Z][a-z]{2}) {1,2}(?P<day>\d{1,2})(?: (?P<year>\d{4}))? (?P<clock>\d\d:\d\d:\d\d)(?:\.\d{1,9})?"
-    r"|(?P<iso>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S{0,20}))"
-    r":? (?P<rest>.*)",
-    re.ASCII | re.DOTALL,
-)
-_TAG = re.compile(r"(?P<program>[^\s:\[(]{1,64})(?P<module>\([^\s)]{0,64}\))?(?:\[(?P<pid>[^\]\s]{0,32})\])?:(?: |$)")
-_NEW = re.compile(
-    r"<(\d{1,3})>\d{1,2} (?P<time>\S+) (?P<host>\S+) (?P<program>\S+) (?P<pid>\S+) (?P<msgid>\S+) "
-    r'(?P<data>-|(?:\[(?:[^\]"\\]++|\\.|"(?:[^"\\]++|\\.)*+")*+\])++)(?: (?P<message>.*))?',
-    re.DOTALL,
-)
 _ELEMENT = re.compile(r'\[(?P<id>[^\s\]"]+)(?P<params>(?:[^\]"\\]++|\\.|"(?:[^"\\]++|\\.)*+")*+)\]')
 _PARAM = re.compile(r'([^\s="]+)="((?:[^"\\]++|\\.)*+)"')
 FACILITIES = [
@@ -57,20 +47,6 @@ FACILITIES = [
 SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
 
-class Line(NamedTuple):
-    """The parts of a syslog line; empty where it has none."""
-
-    priority: str
-    stamp: tuple[str, ...]
-    host: str
-    program: str
-    module: str
-    pid: str
-    message: str
-    msgid: str = ""
-    data: str = ""
-
-
 class Syslog(Format):
     """Decode syslog lines."""
 
@@ -78,7 +54,14 @@ class Syslog(Format):
     rank: ClassVar[int] = 60
 
     def sniff(self, raw: bytes) -> bool:
-        """Return whether the line begins with a priority, a month and day, or an ISO time."""
+        """Return whether the line begins with a priority, a month and day, or an ISO time.
+
+        One that carries an audit record or an event of Sysmon does not count: they have formats of their own.
+        """
+        if raw.find(b"audit(") >= 0 and carries_record(raw):
+            return False
+        if raw.find(b"Linux-Sysmon") >= 0 and carries_event(raw):
+            return False
         head = raw[:24]
         if head[:1] == b"<":
             return head[1:4].partition(b">")[0].isdigit() or head[1:5].partition(b">")[0].isdigit()
@@ -88,7 +71,7 @@ class Syslog(Format):
 
     def decode(self, raw: bytes, at: Position) -> Event:
         """Return the event."""
-        line = _split(text_of(raw))
+        line = split(text_of(raw))
         if line is None:
             raise WrongShape("no syslog header")
         time = _time(line.stamp, at)
@@ -123,7 +106,7 @@ class Syslog(Format):
 
     def fields(self, event: Event) -> Fields:
         """Return the header's parts, the structured data as ``<id>.<name>``, and what the message was parsed into."""
-        line = _split(text_of(event.raw))
+        line = split(text_of(event.raw))
         if line is None:  # cannot be: decode split it
             return {}
         parsed: Parsed = parse(event.kind.source.removeprefix("linux."), line.module, line.message)
@@ -148,32 +131,6 @@ class Syslog(Format):
                 fields[f"{element['id']}.{name}"] = re.sub(r'\\(["\\\]])', r"\1", value)
         fields.update(parsed.fields())
         return fields
-
-
-def _split(text: str) -> Line | None:
-    """Return the parts of the line, None if it is no syslog."""
-    if text[:1] == "<" and (new := _NEW.fullmatch(text)) is not None:
-        host, program, pid, msgid, data = (
-            "" if new[k] == "-" else new[k] for k in ("host", "program", "pid", "msgid", "data")
-        )
-        message = (new["message"] or "").removeprefix("\ufeff")
-        return Line(new[1], (new["time"],), host, program, "", pid, message, msgid, data)
-    old = _OLD.fullmatch(text)
-    if old is None:
-        return None
-    stamp = (old["iso"],) if old["iso"] else (old["month"], old["day"], old["year"] or "", old["clock"])
-    rest = old["rest"]
-    host, _, after = rest.partition(" ")
-    if host.endswith(":") or "[" in host:  # the tag stands where the host should
-        host, after = "", rest
-    tag = _TAG.match(after)
-    if tag is None:
-        # "syslogd 1.4.1: restart.", "last message repeated 2 times"
-        words = after.split(" ", 2)
-        program = words[0] if len(words) > 1 and words[1].endswith(":") and words[0].isalnum() else ""
-        return Line(old[1] or "", stamp, host, program, "", "", after)
-    module = (tag["module"] or "").strip("()")
-    return Line(old[1] or "", stamp, host, tag["program"], module, tag["pid"] or "", after[tag.end() :])
 
 
 def _time(stamp: tuple[str, ...], at: Position) -> int:

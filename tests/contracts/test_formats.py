@@ -172,6 +172,31 @@ SAMPLES: dict[str, list[tuple[bytes, str, object]]] = {
         ),
         (b"[Sun Sep 13 12:26:40 2020] [error] [client 192.0.2.7] File does not exist: /x", "level", "error"),
     ],
+    "auditd": [
+        (
+            b"type=SYSCALL msg=audit(1600000000.250:7): arch=c000003e syscall=59 success=yes exit=0 uid=0 "
+            b'comm="cat" exe="/usr/bin/cat" key=(null)\x1dARCH=x86_64 SYSCALL=execve UID="root"',
+            "SYSCALL",
+            "execve",
+        ),
+        (b'node=web1.acme.example type=EXECVE msg=audit(1600000000.250:7): argc=2 a0="cat" a1=2F612062', "a1", "/a b"),
+        (
+            b"<38>Sep 13 12:26:40 web1 audispd: type=USER_AUTH msg=audit(1600000000.500:8): pid=1 uid=0 "
+            b'msg=\'op=PAM:authentication acct="bob" exe="/usr/sbin/sshd" addr=192.0.2.7 terminal=ssh res=failed\'',
+            "acct",
+            "bob",
+        ),
+    ],
+    "linux_sysmon": [
+        (
+            b'<14>Sep 13 12:26:40 web1 sysmon: <Event><System><Provider Name="Linux-Sysmon" Guid="{0}"/><EventID>1'
+            b'</EventID><TimeCreated SystemTime="2020-09-13T12:26:40.500000000Z"/><Channel>Linux-Sysmon/Operational'
+            b"</Channel><Computer>web1.acme.example</Computer></System><EventData>"
+            b'<Data Name="Image">/bin/sh</Data><Data Name="CommandLine">a &amp;&amp; b</Data></EventData></Event>',
+            "CommandLine",
+            "a && b",
+        )
+    ],
     "syslog": [
         (b"<38>Sep 13 12:26:40 web1 sshd[77]: Failed password for bob from 192.0.2.7 port 4022 ssh2", "pid", 77),
         (b'<34>1 2020-09-13T12:26:40.003Z web1 app 8 ID47 [e@1 k="v\\"w"] hello', "e@1.k", 'v"w'),

@@ -38,16 +38,22 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     check.add_argument("directory", type=Path, metavar="DIR", help="folder (or file) of Sigma rules")
     check.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    check.add_argument("--config", type=Path, metavar="FILE", help="settings file (values of placeholders)")
+    check.add_argument(
+        "--no-cache", action="store_true", help="compile every rule, also those that did not change (see rules.cache)"
+    )
+    check.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings file (values of placeholders, rules.cache)"
+    )
     check.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check; return the exit status."""
     settings = load_settings(args.config)
+    cache = None if args.no_cache else settings.rules.cache_folder
     started = time.perf_counter()
     try:
-        loaded = load([args.directory], settings.rules.placeholders)
+        loaded = load([args.directory], settings.rules.placeholders, cache)
     except FileNotFoundError as error:
         raise UsageError(str(error)) from error
     rules = RuleSet.of(loaded.compiled, loaded.problems, loaded.version)

@@ -22,6 +22,10 @@ def source(name: str, category: str = "host") -> Kind:
     return Kind(name, category, "any")
 
 
+def sysmon_for_linux(code: int) -> Kind:
+    return Kind("linux.sysmon", "host", "any", channel="Linux-Sysmon/Operational", code=code)
+
+
 def win(category: str = "", service: str = "") -> LogSource:
     return LogSource("windows", category, service)
 
@@ -68,6 +72,22 @@ def win(category: str = "", service: str = "") -> LogSource:
         (LogSource("linux", "", "auth"), source("linux.ftpd", "authentication"), True),
         (LogSource("linux", "", "auth"), source("linux.kernel"), False),
         (LogSource("linux", "", "cron"), source("linux.crond"), True),
+        (LogSource("linux", "process_creation"), sysmon_for_linux(1), True),
+        (LogSource("linux", "process_creation"), sysmon_for_linux(5), False),
+        (LogSource("linux", "process_creation"), windows(SYSMON, 1), False),
+        (LogSource("linux", "process_creation", "sysmon"), sysmon_for_linux(1), True),
+        (LogSource("linux", "file_event"), sysmon_for_linux(11), True),
+        (LogSource("linux", "network_connection"), sysmon_for_linux(3), True),
+        (LogSource("linux", "", "sysmon"), sysmon_for_linux(23), True),
+        (LogSource(category="process_creation"), sysmon_for_linux(1), True),
+        (win("process_creation"), sysmon_for_linux(1), False),
+        (win(), sysmon_for_linux(1), False),
+        (LogSource("linux", "", "auditd"), source("auditd.execve"), True),
+        (LogSource("linux", "", "auditd"), source("linux.auditd"), False),
+        (LogSource("linux", "", "auditd"), source("linux.sshd"), False),
+        (LogSource("linux", "", "syslog"), source("auditd.user_auth"), False),
+        (LogSource("linux", "", "auth"), source("auditd.user_auth", "authentication"), False),
+        (LogSource("linux"), source("auditd.syscall"), True),
         (LogSource("zeek", "", "dns"), source("zeek.dns"), True),
         (LogSource("zeek", "", "dns"), source("zeek.conn"), False),
         (LogSource("zeek", "", "smb_files"), source("zeek.smb_files"), True),
@@ -94,9 +114,9 @@ def test_route(logsource: LogSource, kind: Kind, expected: bool) -> None:
     "logsource",
     [
         LogSource("aws", "", "cloudtrail"),
-        LogSource("linux", "process_creation"),
+        LogSource("linux", "image_load"),
+        LogSource("linux", "process_creation", "auditd"),
         LogSource("macos", "process_creation"),
-        LogSource("linux", "", "auditd"),
         LogSource("windows", "file_access"),
         LogSource("windows", "", "no-such-service"),
         LogSource("opencanary", "application"),

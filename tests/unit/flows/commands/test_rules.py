@@ -11,6 +11,7 @@ import pytest
 import yaml
 import zstandard
 
+from analyzers.rules import parsing
 from flows.cli import main
 
 RULE_ID = "11111111-1111-4111-8111-111111111111"
@@ -101,6 +102,40 @@ def test_bad_input_is_status_2_and_one_line(
 def test_check_of_good_rules_is_status_0(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rules", "check", str(folder)]) == 0
     assert "compiled      1 rules" in capsys.readouterr().out
+
+
+def test_check_says_the_same_from_the_cache_and_what_changed_in_a_rule_is_seen(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    parsed: list[str] = []
+    parse = parsing.parse
+
+    def noted(path: str, *rest: Any) -> parsing.Parsed:
+        parsed.append(Path(path).stem)
+        return parse(path, *rest)
+
+    monkeypatch.setattr(parsing, "parse", noted)
+    (folder / "broken.yml").write_text(
+        yaml.safe_dump({**RULE, "id": "33333333-3333-4333-8333-333333333333", "detection": {}})
+    )
+    (folder / "good.test.yaml").write_text("match:\n  - fields: {qtype_name: A}\n")
+
+    def report(*more: str) -> dict[str, Any]:
+        parsed.clear()
+        assert main(["rules", "check", "--json", *more, str(folder)]) == 1
+        told: dict[str, Any] = json.loads(capsys.readouterr().out)
+        told.pop("seconds")
+        return told
+
+    uncached = report("--no-cache")
+    assert not (tmp_path / "cache").exists()
+    assert uncached["problems"] and uncached["tests"]["failures"]
+    assert report() == uncached and parsed == ["broken", "good"]
+    assert report() == uncached and parsed == []
+    assert report("--no-cache") == uncached and parsed == ["broken", "good"]
+    (folder / "good.yml").write_text(yaml.safe_dump({**RULE, "logsource": {"product": "aws"}}))
+    assert report()["unserved_log_sources"] and parsed == ["good"]
 
 
 def test_check_names_what_is_not_in_force_and_what_is_never_fed(
