@@ -18,6 +18,8 @@ UNUSUAL = 2.0
 COMPANIONS = 3
 #: Readings of a window that are looked at.
 READINGS = 32
+#: Characters of a rare value that name it: values may be a sender's.
+NAME = 200
 
 
 def decades(score: float) -> float:
@@ -118,6 +120,6 @@ def _usual(reading: Reading) -> str:
 def rare_readings(found: Sequence[Surprise], surprise: float, tags: tuple[str, ...] = ()) -> list[Reading]:
     """Return what ``Rarity.surprises`` found as readings; the first bears the whole window's surprise."""
     return [
-        Reading(one.value, one.count, one.total if place else surprise, 0.0, 0.0, tags, one.expected_every)
+        Reading(one.value[:NAME], one.count, one.total if place else surprise, 0.0, 0.0, tags, one.expected_every)
         for place, one in enumerate(found)
     ]
