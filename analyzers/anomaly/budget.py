@@ -31,7 +31,7 @@ class BudgetSettings(BaseModel):
     per_day: int = Field(default=5, ge=1, le=1_000, description="Anomalies a host in any 24 hours, at most.")
     warm_hours: float = Field(default=24.0, ge=0, description="Hours for which a new host is silent.")
     least: float = Field(default=3.0, ge=0, le=15, description="Decades below which nothing is an anomaly.")
-    step: float = Field(default=0.2, ge=0, description="Decades by which an anomaly raises the threshold.")
+    step: float = Field(default=0.4, ge=0, description="Decades by which an anomaly raises the threshold.")
     calm_hours: float = Field(default=24.0, gt=0, description="Hours in which half of that rise is taken back.")
     open_minutes: float = Field(
         default=15.0,

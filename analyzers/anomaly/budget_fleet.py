@@ -28,7 +28,7 @@ class ShiftSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    hosts: int = Field(default=5, ge=2, le=HOSTS, description="Hosts that it takes at least.")
+    hosts: int = Field(default=3, ge=2, le=HOSTS, description="Hosts that it takes at least.")
     share: float = Field(default=0.25, gt=0, le=1, description="Share of all hosts that it takes at least.")
     span_minutes: float = Field(default=10.0, gt=0, le=1_440, description="Minutes within which they must be unusual.")
     least: float = Field(default=3.0, ge=0, le=15, description="Decades from which a host counts as unusual.")

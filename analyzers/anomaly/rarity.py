@@ -66,14 +66,14 @@ class Rarity(base.AnomalyDetector):
     >>> for minute in range(3_000): rarity.learn_one({"login": 2.0}, t=minute * WINDOW)
     >>> at = 3_000 * WINDOW
     >>> round(rarity.surprise_one({"login": 2.0}, t=at), 2), round(rarity.surprise_one({"mimikatz": 1.0}, t=at), 2)
-    (0.68, 3.65)
+    (0.8, 3.59)
     """
 
     VERSION = 1
 
     def __init__(
         self,
-        half_life: float = 86_400.0,
+        half_life: float = 43_200.0,
         strength: float = 172_800.0,
         places: int = 40,
         others: float = 0.2,

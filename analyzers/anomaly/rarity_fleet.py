@@ -89,7 +89,7 @@ class Fleet:
 
     VERSION = 1
 
-    def __init__(self, half_life: float = 86_400.0, places: int = 4_096) -> None:
+    def __init__(self, half_life: float = 43_200.0, places: int = 4_096) -> None:
         self._half_life = half_life * 1e6 / WINDOW
         self._places = places
         self._hosts = 0

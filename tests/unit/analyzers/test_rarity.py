@@ -97,7 +97,7 @@ def test_a_host_whose_values_are_always_new_is_not_always_rare() -> None:
     first = rarity.surprise_one({"value-0": 1.0}, t=0)
     for minute in range(2_000):
         rarity.learn_one({f"value-{minute}": 1.0}, t=minute * WINDOW)
-    assert rarity.surprise_one({"value-2000": 1.0}, t=2_000 * WINDOW) < 0.6 < 3.0 < first
+    assert rarity.surprise_one({"value-2000": 1.0}, t=2_000 * WINDOW) < 0.8 < 3.0 < first
     assert len(rarity.snapshot()[-1]) == 10 * ROW.size
 
 
@@ -105,7 +105,7 @@ def test_what_is_seen_often_keeps_its_place_among_values_without_end() -> None:
     rarity = Rarity(places=10)
     for minute in range(3_000):
         rarity.learn_one({"often": 1.0, f"value-{minute}": 1.0}, t=minute * WINDOW)
-    assert rarity.surprises({"often": 1.0}, t=3_000 * WINDOW)[0].gap < 0.6
+    assert rarity.surprises({"often": 1.0}, t=3_000 * WINDOW)[0].gap < 0.8
     assert rarity._find(key_of("often")) >= 0
 
 
