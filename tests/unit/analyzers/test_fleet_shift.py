@@ -69,7 +69,9 @@ def test_a_host_that_stands_out_of_the_shift_is_told_all_the_same() -> None:
     assert len(found.absorbed) == 19
 
 
-@pytest.mark.parametrize(("unusual", "of", "shifts"), [(2, 8, 0), (3, 8, 1), (3, 12, 1), (3, 16, 0), (4, 16, 1), (2, 2, 0)])
+@pytest.mark.parametrize(
+    ("unusual", "of", "shifts"), [(2, 8, 0), (3, 8, 1), (3, 12, 1), (3, 16, 0), (4, 16, 1), (2, 2, 0)]
+)
 def test_it_takes_a_share_of_the_hosts_and_not_too_few(unusual: int, of: int, shifts: int) -> None:
     found = FleetShift(ShiftSettings()).judge(0, hosts(range(unusual), 0, reading()), of)
     assert len(found.shifts) == shifts
