@@ -15,7 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from analyzers.anomaly.budget import Alarm, BudgetSettings
 from analyzers.anomaly.budget_anomaly import Reading, decades, unusual
@@ -26,6 +26,14 @@ from benchmarks.weeks_fleet import METRICS, MINUTE, START, Incident, Weeks, week
 JUDGED = 7 * 1_440
 #: An incident is found while it lasts and so many minutes after; what is told in the two hours after it is its echo.
 FOUND_LATE, ECHO = 10, 120
+
+
+class Told(NamedTuple):
+    """One alarm: the number of its host, -1 for a shift of the fleet, and what it names."""
+
+    host: int
+    minute: int
+    metrics: frozenset[str]
 
 
 def main() -> int:
@@ -59,7 +67,7 @@ def measure(generated: Weeks, make: Callable[[], Any], budget: BudgetSettings | 
     timed = "t" in inspect.signature(scorers[0][0].score_one).parameters
     alarms = [Alarm(name, budget) for name in names]
     fleet = FleetShift(ShiftSettings(least=budget.least))
-    told: list[tuple[int, int]] = []
+    told: list[Told] = []
     spent = 0.0
     for minute in range(minutes):
         at = START + minute * MINUTE
@@ -78,13 +86,16 @@ def measure(generated: Weeks, make: Callable[[], Any], budget: BudgetSettings | 
             window = unusual(name, at, START, readings, budget.least)
             found += [window] if window else []
         judged = fleet.judge(at, found, hosts)
-        told += [(-1, minute) for shift in judged.shifts if shift.first]
+        told += [Told(-1, minute, frozenset(shift.metrics)) for shift in judged.shifts if shift.first]
         for window in judged.alone:
             host = names.index(window.host)
-            if alarms[host].judge(window).status == "alarm":
-                told.append((host, minute))
+            verdict = alarms[host].judge(window)
+            if verdict.anomaly and verdict.status == "alarm":
+                told.append(Told(host, minute, frozenset(one.metric for one in verdict.anomaly.passed)))
     judged_days = hosts * (minutes - JUDGED) / 1_440
-    report = sort_out([one for one in told if one[1] >= JUDGED], generated.incidents, judged_days) | {"hosts": hosts}
+    report = sort_out([one for one in told if one.minute >= JUDGED], generated.incidents, judged_days) | {
+        "hosts": hosts
+    }
     return report | {"microseconds": spent / generated.counts.size * 1e6}
 
 
@@ -95,37 +106,41 @@ def reading(metric: str, value: float, scorer: Any, stamp: Mapping[str, int]) ->
     return Reading(metric, value, surprise, low, high)
 
 
-def sort_out(told: list[tuple[int, int]], incidents: tuple[Incident, ...], days: float) -> dict[str, Any]:
+def sort_out(told: list[Told], incidents: tuple[Incident, ...], days: float) -> dict[str, Any]:
     """Return which incidents were told, when, and how much else was.
 
+    An alarm that names none of an incident's metrics did not find it.
+
     Args:
-        told: host, -1 for a shift of the fleet, and minute of each alarm.
+        told: each alarm.
         incidents: what happened.
         days: number of hosts times days.
     """
     found: dict[str, Any] = {}
-    explained: set[tuple[int, int]] = set()
+    explained: set[Told] = set()
     for incident in incidents:
         end = incident.start + incident.minutes
         mine = [
-            (host, minute)
-            for host, minute in told
-            if incident.start <= minute < end + ECHO and (incident.host in (host, -1) or host == -1)
+            one
+            for one in told
+            if incident.start <= one.minute < end + ECHO
+            and (incident.host in (one.host, -1) or one.host == -1)
+            and one.metrics.intersection(incident.metrics)
         ]
-        first = min((minute for _, minute in mine if minute < end + FOUND_LATE), default=None)
+        first = min((one.minute for one in mine if one.minute < end + FOUND_LATE), default=None)
         after = None if first is None else first - incident.start
         found[incident.name] = {"minutes_to_alarm": after, "alarms": len(mine)}
         explained.update(mine)
     false = [one for one in told if one not in explained]
     by_day: dict[tuple[int, int], int] = {}
-    for host, minute in told:
-        by_day[host, minute // 1_440] = by_day.get((host, minute // 1_440), 0) + 1
+    for one in told:
+        by_day[one.host, one.minute // 1_440] = by_day.get((one.host, one.minute // 1_440), 0) + 1
     return {
         "incidents": found,
         "alarms": len(told),
         "false": len(false),
         "false_per_host_day": len(false) / days,
-        "shifts": sum(host == -1 for host, _ in told),
+        "shifts": sum(one.host == -1 for one in told),
         "most_per_host_day": max(by_day.values(), default=0),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.weeks import ECHO, JUDGED, measure, sort_out
+from benchmarks.weeks import ECHO, JUDGED, Told, measure, sort_out
 from benchmarks.weeks_fleet import METRICS, MINUTES, Incident, Weeks, at, weeks
 
 
@@ -31,7 +31,9 @@ def test_an_alarm_is_an_incident_found_its_echo_or_false() -> None:
         Incident("missed", 3, ("dns",), 1.0, 0.0, 5_000, 30),
         Incident("patch", -1, ("dns",), 1.0, 0.0, 9_000, 30),
     )
-    told = [(2, 999), (2, 1_005), (2, 1_030 + ECHO - 1), (2, 1_030 + ECHO), (1, 1_010), (3, 5_100), (-1, 9_001)]
+    dns, others = frozenset({"dns", "logins"}), frozenset({"logins"})
+    minutes = [(2, 999), (2, 1_005), (2, 1_030 + ECHO - 1), (2, 1_030 + ECHO), (1, 1_010), (3, 5_100), (-1, 9_001)]
+    told = [*(Told(*one, dns) for one in minutes), Told(2, 1_001, others)]
     report = sort_out(told, incidents, 10.0)
     assert report["incidents"] == {
         "theft": {"minutes_to_alarm": 5, "alarms": 2},
@@ -39,9 +41,9 @@ def test_an_alarm_is_an_incident_found_its_echo_or_false() -> None:
         "missed": {"minutes_to_alarm": None, "alarms": 1},
         "patch": {"minutes_to_alarm": 1, "alarms": 1},
     }
-    assert (report["alarms"], report["false"], report["shifts"]) == (7, 3, 1)
-    assert report["false_per_host_day"] == 0.3
-    assert report["most_per_host_day"] == 4
+    assert (report["alarms"], report["false"], report["shifts"]) == (8, 4, 1)
+    assert report["false_per_host_day"] == 0.4
+    assert report["most_per_host_day"] == 5
 
 
 class Threshold:
