@@ -22,7 +22,7 @@ Scan = Callable[[bytes], bool]
 
 #: Characters that JSON writes in one way, or as ``\\uXXXX``. A slash has a third way, and others are bytes.
 _PLAIN = re.compile(r"[ -.0-~]+")
-_NUMERIC = re.compile(r"[0-9.e+-]*")
+_NUMERIC = re.compile(r"[0-9.e+-]*|[+-]?(inf|nan)")
 #: Characters beyond ASCII that fold to something with an ASCII letter, as the Kelvin sign does; none is past U+FFFF.
 _FOLDING = tuple(
     c for c in map(chr, range(0x80, 0xFFFF)) if not 0xD800 <= ord(c) < 0xE000 and any(x.isascii() for x in c.casefold())

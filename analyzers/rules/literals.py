@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ MAX_CACHED_LENGTH = 1_024
 ENTRY = 200
 #: So few literals are looked for one by one; a scan costs more.
 FEW = 3
+#: Characters of ASCII that only some engines count as spaces.
+_ODD = re.compile("[\\x0b\\x1c-\\x1f]")
 
 
 class Budget:
@@ -56,7 +59,7 @@ class FieldAtoms:
     ((7,), (9,), ())
     """
 
-    __slots__ = ("_always", "_budget", "_exact", "_found", "_longest", "_parts", "_scan")
+    __slots__ = ("_always", "_budget", "_exact", "_found", "_longest", "_parts", "_patterns", "_scan")
 
     def __init__(self, atoms: Mapping[Atom, int], budget: Budget) -> None:
         exact = {atom: number for atom, number in atoms.items() if atom.op == "exact"}
@@ -68,7 +71,8 @@ class FieldAtoms:
         parts = {atom: number for atom, number in others.items() if atom.exact}
         self._parts = list(parts.items())
         #: Atoms that count as satisfied by any text.
-        self._always = tuple(number for atom, number in others.items() if atom not in parts)
+        self._always = tuple(number for atom, number in others.items() if atom not in parts and atom.op != "regex")
+        self._patterns = PatternScanner((number, atom.literal) for atom, number in others.items() if atom.op == "regex")
         self._scan = Scanner(atom.literal for atom, _ in self._parts)
         self._found: dict[str, tuple[int, ...]] = {}
         self._budget = budget
@@ -90,6 +94,8 @@ class FieldAtoms:
         found = self._always
         if self._exact and len(text) <= self._longest:
             found += self._exact.get(text.casefold(), ())
+        if self._patterns.some:
+            found += self._patterns.of(text)
         if not self._parts:
             return found
         hits: list[int] = []
@@ -176,6 +182,67 @@ class Scanner:
             return hits
         self._database.scan(data, match_event_handler=note, context=hits)
         return hits
+
+
+class PatternScanner:
+    """Tells which of many patterns a text may match, by one search; never that it matches none that it does.
+
+    >>> PatternScanner([(7, "0:a{3}"), (8, f"{int(re.IGNORECASE)}:b$")]).of("xaaaB")
+    (7, 8)
+    """
+
+    __slots__ = ("_all", "_always", "_compiled", "_database", "_patterns", "some")
+
+    def __init__(self, patterns: Iterable[tuple[int, str]]) -> None:
+        """Prepare for numbered patterns, each as its flags, a colon, and itself."""
+        self._patterns = list(patterns)
+        self._all = tuple(number for number, _ in self._patterns)
+        #: Whether there is any pattern.
+        self.some = bool(self._patterns)
+        self._always: tuple[int, ...] = ()
+        self._compiled = False
+        self._database: hyperscan.Database | None = None
+
+    def of(self, text: str) -> tuple[int, ...]:
+        """Return the numbers of the patterns that the text may match."""
+        # What counts as a space, a letter, or the same letter, differs beyond these.
+        if not text or not text.isascii() or _ODD.search(text):
+            return self._all
+        if not self._compiled:
+            self._compile()
+        if self._database is None:
+            return self._all
+        hits: list[int] = []
+        self._database.scan(text.encode(), match_event_handler=note, context=hits)
+        return (*self._always, *hits)
+
+    def _compile(self) -> None:
+        """Compile all patterns; those that Hyperscan refuses count as matched by every text."""
+        good = [each for each in self._patterns if _compiled([each]) is not None]
+        self._database = _compiled(good) if good else None
+        self._always = tuple(number for number in self._all if number not in dict(good))
+        self._compiled = True
+
+
+def _compiled(patterns: Sequence[tuple[int, str]]) -> hyperscan.Database | None:
+    flags: list[int] = []
+    for _, flagged in patterns:
+        given = int(flagged.partition(":")[0])
+        own = hyperscan.HS_FLAG_PREFILTER | hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_ALLOWEMPTY
+        own |= hyperscan.HS_FLAG_CASELESS if given & re.IGNORECASE else 0
+        own |= hyperscan.HS_FLAG_MULTILINE if given & re.MULTILINE else 0
+        flags.append(own | (hyperscan.HS_FLAG_DOTALL if given & re.DOTALL else 0))
+    database = hyperscan.Database()
+    try:
+        database.compile(
+            expressions=[flagged.partition(":")[2].encode() for _, flagged in patterns],
+            ids=[number for number, _ in patterns],
+            elements=len(patterns),
+            flags=flags,
+        )
+    except hyperscan.error:
+        return None
+    return database
 
 
 def note(place: int, start: int, end: int, flags: int, hits: Any) -> None:

@@ -21,6 +21,8 @@ AnyTest = Text | Like | Regex | Cidr | Compare | TimePart
 
 #: Alternatives in one necessary clause; a larger clause is not worth a prefilter's memory.
 MAX_CLAUSE = 5_000
+#: How telling a pattern is, as many letters.
+PATTERN_WEIGHT = 15
 #: Ways to meet a condition that are told apart.
 MAX_BRANCHES = 16
 #: From so many tests on, one scan says which of them a text may pass.
@@ -241,7 +243,7 @@ class Field(Node, frozen=True, gc=True, dict=True, tag="field"):
 
     def clauses(self) -> list[Clause]:
         """Return the tests as one clause, if each has a cheap necessary test."""
-        atoms = [test.necessary for test in self.tests]
+        atoms = [test.sought for test in self.tests]
         if len(atoms) > MAX_CLAUSE or any(atom is None for atom in atoms):
             return []
         return [tuple((self.name, atom) for atom in atoms if atom is not None)]
@@ -366,5 +368,8 @@ def weight(clause: Clause) -> float:
     if not clause:
         return 0.0
     bonus = {"exact": 3, "prefix": 0, "suffix": 1, "contains": 0}
-    rarest = min(len(atom.literal) + bonus[atom.op] if atom.literal else 0 for _, atom in clause)
+    rarest = min(
+        PATTERN_WEIGHT if atom.op == "regex" else len(atom.literal) + bonus[atom.op] if atom.literal else 0
+        for _, atom in clause
+    )
     return float(rarest - math.sqrt(len(clause)) / 4)

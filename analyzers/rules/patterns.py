@@ -23,15 +23,15 @@ Part = str | Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None
 
 
 class Atom(msgspec.Struct, frozen=True):
-    """A cheap test on a case-folded text."""
+    """A cheap test: on a case-folded text, or of a pattern (``regexes.sought``) on the text as it is."""
 
-    op: Op
+    op: Op | Literal["regex"]
     literal: str
 
     @property
     def exact(self) -> bool:
         """Return whether it is tested as it stands; otherwise any text counts as passing (``literals``)."""
-        return bool(self.literal) and "\0" not in self.literal
+        return self.op != "regex" and bool(self.literal) and "\0" not in self.literal
 
 
 class Test(msgspec.Struct, frozen=True, kw_only=True, dict=True, omit_defaults=True):
@@ -54,6 +54,11 @@ class Test(msgspec.Struct, frozen=True, kw_only=True, dict=True, omit_defaults=T
     def necessary(self) -> Atom | None:
         """Return what is true of the case-folded text whenever ``ok`` is, so that a prefilter can skip; or None."""
         return None
+
+    @property
+    def sought(self) -> Atom | None:
+        """Return what a prefilter looks for in one field: as ``necessary``, but it may be a pattern."""
+        return self.necessary
 
     def checked(self) -> Self:
         """Return the test if it can be run, which is tried; raises as ``ok``."""

@@ -27,6 +27,10 @@ FLAGS = int(re.IGNORECASE | re.MULTILINE | re.DOTALL)
 MAX_PATTERN = 65_536
 #: Characters of a text that a pattern of quadratic time sees; the rest is ignored.
 MAX_QUADRATIC = 4_096
+#: Longest pattern that is searched for among others, and most repeats in it: Hyperscan unrolls them.
+MAX_SEARCHED, MAX_REPEATS = 1_000, 200
+#: Escapes that mean the same to Hyperscan in plain ASCII.
+_SAME = frozenset("dDwWsSbBAztnr")
 #: Shortest literal that is worth a prefilter.
 MIN_LITERAL = 3
 
@@ -54,6 +58,13 @@ class Regex(Test, frozen=True, dict=True, omit_defaults=True, tag="re"):
     def necessary(self) -> Atom | None:
         """Return the literal that every match contains."""
         return Atom("contains", self.literal) if self.literal else None
+
+    @cached_property
+    def sought(self) -> Atom | None:
+        """Return the literal, or the pattern itself if it has none and can be searched for among many."""
+        if self.necessary is None and searchable(self.pattern):
+            return Atom("regex", f"{self.flags}:{self.pattern}")
+        return self.necessary
 
 
 def regex(pattern: str, flags: re.RegexFlag) -> Regex:
@@ -168,6 +179,26 @@ def _varies(tree: list[Any]) -> bool:
         if op is sre.ATOMIC_GROUP and _varies(list(argument)):
             return True
     return False
+
+
+def searchable(pattern: str) -> bool:
+    """Return whether Hyperscan reads a pattern as RE2 and ``re`` do, in a text of plain ASCII, and at little cost.
+
+    >>> searchable(r"\\s[a-f0-9]{64}"), searchable(r"\\x41"), searchable("a{900}"), searchable("(?=a)")
+    (True, False, False, False)
+    """
+    if len(pattern) > MAX_SEARCHED or not pattern.isascii() or "[:" in pattern:
+        return False
+    if any(letter.isalnum() and letter not in _SAME for letter in re.findall(r"\\(.)", pattern, re.DOTALL)):
+        return False
+    if any(not re.match(r"\(\?(:|i\))", pattern[place:]) for place in _places("(?", pattern)):
+        return False
+    repeats = [int(number) for number in re.findall(r"\{(?:\d*,)?(\d+)\}", pattern)]
+    return sum(repeats) <= MAX_REPEATS and not re.search(r"[*+?}][+]", pattern)
+
+
+def _places(part: str, text: str) -> list[int]:
+    return [place for place in range(len(text)) if text.startswith(part, place)]
 
 
 def necessary_literal(pattern: str, flags: re.RegexFlag) -> str:

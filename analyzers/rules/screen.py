@@ -179,7 +179,8 @@ def _options(column: Column, route: Route) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for clause in column.clauses:
         aliases = [route.aliases.get(name.casefold()) for name, _ in clause]
-        if all(alias is None or alias.verbatim for alias in aliases):
+        literal = all(atom.op != "regex" for _, atom in clause)
+        if literal and all(alias is None or alias.verbatim for alias in aliases):
             texts = tuple(dict.fromkeys(fragment(atom.literal) for _, atom in clause))
             if all(texts):
                 found.append(texts)
