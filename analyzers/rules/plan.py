@@ -43,7 +43,7 @@ class Plan:
         self._keywords = Keywords([each for group in self._whole for each in group.rules])
         self._spellings = spellings
         #: Those known, by format.
-        self.screens: dict[str, Screen | None] = {}
+        self.screens: dict[str, Screen[Plan] | None] = {}
         self._version = -1
 
     @property
@@ -51,9 +51,16 @@ class Plan:
         """Return the rules, by place within each group."""
         return tuple(each for group in (*self._groups, *self._whole) for each in group.rules)
 
-    def screen(self, format: str, undecoded: Undecoded) -> Screen | None:
-        """Return what tells of a format's messages that they meet no rule; None if nothing can."""
-        found = self.screens[format] = self._screen(undecoded, format)
+    def screen(self, format: str, undecoded: Undecoded) -> Screen[Plan] | None:
+        """Return what names the plan that must decide a message of the format; None if nothing can."""
+        found = None
+        if undecoded.verbatim(format):
+            found = Screen(
+                self._branches,
+                (self, self._shortcut(format, undecoded)),
+                lambda branches: (part := self._part(branches), part._shortcut(format, undecoded)),
+            )
+        self.screens[format] = found
         return found
 
     def decide(self, event: E, decode: Callable[[E], Fields], undecoded: Undecoded | None) -> list[Decided]:
@@ -79,20 +86,14 @@ class Plan:
             met.sort(key=_place)
         return met
 
-    def _screen(self, undecoded: Undecoded, format: str) -> Screen | None:
-        if not undecoded.verbatim(format):
-            return None
+    def _part(self, branches: Branches) -> Plan:
+        """Return the plan for some branches, with an index of its own: texts are searched for what these need."""
+        index = Index(((column.place, column.branch) for column, _ in branches), self._index.budget)
+        own = [(column, route) for column, (_, route) in zip(index.columns, branches, strict=True)]
+        return Plan(own, self._compiled, index, self._spellings)
 
-        def shortcut_of(branches: Branches) -> Shortcut | None:
-            # An index of its own: a text of a field is searched for what these few need, not for all rules' literals.
-            index = Index(((column.place, column.branch) for column, _ in branches), self._index.budget)
-            own = [(column, route) for column, (_, route) in zip(index.columns, branches, strict=True)]
-            groups, whole = self._grouped(own, index)
-            keywords = Keywords([rule for group in whole for rule in group.rules])
-            return Shortcut.of(groups, keywords, undecoded, format, self._index.budget)
-
-        shortcut = Shortcut.of(self._groups, self._keywords, undecoded, format, self._index.budget)
-        return Screen(self._branches, shortcut, shortcut_of)
+    def _shortcut(self, format: str, undecoded: Undecoded) -> Shortcut | None:
+        return Shortcut.of(self._groups, self._keywords, undecoded, format, self._index.budget)
 
     def _grouped(self, branches: Branches, index: Index) -> tuple[list[Group], list[Group]]:
         """Return the rules that read named fields, by how they see them, and those that read all fields."""

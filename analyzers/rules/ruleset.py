@@ -102,8 +102,10 @@ class RuleSet:
                     if undecoded is not None:
                         format = event.format
                         screen = plan.screens[format] if format in plan.screens else plan.screen(format, undecoded)
-                        if screen is not None and screen.skips(event):
-                            continue
+                        if screen is not None:
+                            plan = screen.plan_for(event)
+                            if plan is None:
+                                continue
                     decided = plan.decide(event, fields, undecoded)
                 except Exception as error:
                     # One event that cannot be read must not stop the stream, nor pass unsaid.

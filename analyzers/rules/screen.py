@@ -9,6 +9,7 @@ else: what the search finds is decided as if there were no screen.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 from analyzers.rules.keywords import Scan, fragment, scan_of, searcher
 from analyzers.rules.logsources import Route
@@ -30,59 +31,65 @@ LESSONS = 6
 
 #: Branches with their routes.
 Branches = Sequence[tuple[Column, Route]]
-#: Returns the shortcut for some branches, or None if there is none.
-ForSome = Callable[[Branches], Shortcut | None]
+P = TypeVar("P")
+#: What decides some branches, and the shortcut to none of them, if there is one.
+Decider = tuple[P, Shortcut | None]
 
 
-class Screen:
-    """Skips messages of one plan and format."""
+class Screen(Generic[P]):
+    """Names what must decide messages of one plan and format: the plan, a part of it, or nothing."""
 
     __slots__ = (
         "_branches",
+        "_decider",
+        "_decider_of",
         "_doubt",
         "_found",
         "_lessons",
         "_rare",
-        "_residual",
+        "_rest",
         "_scans",
         "_seen",
-        "_shortcut",
-        "_shortcut_of",
     )
 
-    def __init__(self, branches: Branches, shortcut: Shortcut | None, shortcut_of: ForSome) -> None:
-        """Prepare for some branches, for which ``shortcut`` is used where the search finds anything."""
+    def __init__(self, branches: Branches, decider: Decider[P], decider_of: Callable[[Branches], Decider[P]]) -> None:
+        """Prepare for some branches; ``decider`` decides all of them, ``decider_of`` returns what decides some."""
         self._branches = branches
-        self._shortcut = shortcut
-        self._shortcut_of = shortcut_of
+        self._decider = decider
+        self._decider_of = decider_of
         self._scans: tuple[Scan, Scan] | None = None
-        #: For the branches that are not searched for.
-        self._residual: Shortcut | None = None
+        #: For the branches that are not searched for; None if there are none.
+        self._rest: Decider[P] | None = None
         self._lessons: _Lessons | None = None
         #: Events until learning begins; negative if it never does.
         self._rare = RARE if len(branches) <= MAX_BRANCHES else -1
         self._seen = self._found = 0
         self._doubt = DOUBT
 
-    def skips(self, message: Message) -> bool:
-        """Return whether the message meets no rule; if not, only its fields can tell."""
+    def plan_for(self, message: Message) -> P | None:
+        """Return what must decide a message by its fields; None if it meets no rule."""
+        decider = self._decider
         scans = self._scans
         if scans is not None:
             raw = message.raw
             self._seen += 1
             if scans[raw.isascii()](raw):
-                return self._residual is None or self._residual.skips(message)
-            self._found += 1
-            if self._found >= self._doubt:
-                self._ask()
+                if self._rest is None:
+                    return None
+                decider = self._rest
+            else:
+                self._found += 1
+                if self._found >= self._doubt:
+                    self._ask()
         elif self._rare >= 0:
             self._learn(message.raw)
-        return self._shortcut is not None and self._shortcut.skips(message)
+        plan, shortcut = decider
+        return None if shortcut is not None and shortcut.skips(message) else plan
 
     def _ask(self) -> None:
         """Learn anew if too much is found."""
         if self._found > self._seen * FOUND:
-            self._scans = self._residual = None
+            self._scans = self._rest = None
             self._rare = 0
             self._doubt = min(self._doubt * 2, MAX_DOUBT)
         self._seen = self._found = 0
@@ -98,9 +105,9 @@ class Screen:
                 return
         if self._lessons.take(raw):
             literals, residual = self._lessons.choose()
-            shortcut = self._shortcut_of(residual) if literals and residual else None
-            if literals and (shortcut is not None or not residual):
-                self._scans, self._residual = scan_of(literals), shortcut
+            if literals:
+                self._scans = scan_of(literals)
+                self._rest = self._decider_of(residual) if residual else None
             else:
                 self._rare = self._doubt = min(self._doubt * 4, MAX_DOUBT)
 
