@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import hyperscan
 
@@ -28,11 +29,19 @@ class Budget:
     {}
     """
 
-    __slots__ = ("_caches", "_left", "_limit")
+    __slots__ = ("__weakref__", "_caches", "_left", "_limit", "_parts", "_whole")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, whole: Budget | None = None) -> None:
         self._limit = self._left = limit
         self._caches: list[dict[Any, Any]] = []
+        self._whole = whole
+        self._parts: WeakSet[Budget] = WeakSet()
+
+    def part(self) -> Budget:
+        """Return a budget that spends of this one; when nobody has it any more, its caches are not kept for this."""
+        part = Budget(0, self)
+        self._parts.add(part)
+        return part
 
     def join(self, cache: dict[Any, Any]) -> None:
         """Have a cache cleared with the others."""
@@ -40,6 +49,9 @@ class Budget:
 
     def spend(self, size: int) -> None:
         """Count an entry whose text has so many characters."""
+        if self._whole is not None:
+            self._whole.spend(size)
+            return
         self._left -= size + ENTRY
         if self._left < 0:
             self.clear()
@@ -49,6 +61,8 @@ class Budget:
         self._left = self._limit
         for cache in self._caches:
             cache.clear()
+        for part in tuple(self._parts):
+            part.clear()
 
 
 class FieldAtoms:
@@ -80,12 +94,12 @@ class FieldAtoms:
 
     def of(self, text: str) -> tuple[int, ...]:
         """Return the numbers of the atoms that the text satisfies in any case."""
+        if len(text) > MAX_CACHED_LENGTH:
+            return self._find(text)
         found = self._found.get(text)
         if found is None:
-            found = self._find(text)
-            if len(text) <= MAX_CACHED_LENGTH:
-                self._budget.spend(len(text))
-                self._found[text] = found
+            found = self._found[text] = self._find(text)
+            self._budget.spend(len(text))
         return found
 
     def _find(self, text: str) -> tuple[int, ...]:

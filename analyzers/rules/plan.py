@@ -88,7 +88,7 @@ class Plan:
 
     def _part(self, branches: Branches) -> Plan:
         """Return the plan for some branches, with an index of its own: texts are searched for what these need."""
-        index = Index(((column.place, column.branch) for column, _ in branches), self._index.budget)
+        index = Index(((column.place, column.branch) for column, _ in branches), self._index.budget.part())
         own = [(column, route) for column, (_, route) in zip(index.columns, branches, strict=True)]
         return Plan(own, self._compiled, index, self._spellings)
 

@@ -208,7 +208,8 @@ class Table:
 
     def find(self, text: str) -> int:
         """Return the bits of the clauses that a text satisfies."""
-        known = self.bits.get(text)
+        short = len(text) <= MAX_CACHED_LENGTH
+        known = self.bits.get(text) if short else None
         if known is not None:
             return known
         bits = 0
@@ -216,7 +217,7 @@ class Table:
         for atom in self._atoms.of(text):
             if atom in by_atom:
                 bits |= by_atom[atom]
-        if len(text) <= MAX_CACHED_LENGTH:
-            self._budget.spend(len(text))
+        if short:
+            self._budget.spend(len(text) + bits.bit_length() // 8)
             self.bits[text] = bits
         return bits

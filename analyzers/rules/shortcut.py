@@ -200,7 +200,8 @@ class _Values:
         picked: Sequence[object] = values if self._pick is None else [values[place] for place in self._pick]
         for value, bits_of, table, bit in zip(picked, self._memories, self._tables, self._bits, strict=False):
             if type(value) is str:
-                bits = bits_of.get(value)
+                # To hash a long text takes as long as a look into it; no such is remembered.
+                bits = bits_of.get(value) if len(value) <= MAX_CACHED_LENGTH else None
                 met |= table.find(value) if bits is None else bits
             elif value is UNSET:
                 absent |= bit

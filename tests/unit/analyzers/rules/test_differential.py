@@ -19,7 +19,7 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from analyzers.rules import RuleSet
+from analyzers.rules import RuleSet, screen, shortcut
 from operators.formats import UNDECODED, Decoder, FormatSettings, fields
 from tests.unit.analyzers.rules import sigma_cases, sigma_reference, sigma_values
 from tests.unit.analyzers.rules.sigma_items import PLACEHOLDERS
@@ -181,6 +181,19 @@ def compare(cases: int, number: int, tally: Counter[tuple[str, bool]]) -> None:
         check(rng, tally)
 
     agree()
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have kinds of event screened after two events, and what the screen learned doubted at once."""
+    for name, value in {"RARE": 0, "SAMPLE": 2, "DOUBT": 2, "MAX_DOUBT": 4, "COMMON": 0.5, "FOUND_BESIDE": 0.5}.items():
+        monkeypatch.setattr(screen, name, value)
+    monkeypatch.setattr(shortcut, "MISSES", 3)
+    monkeypatch.setattr(shortcut, "REST", 2)
+
+
+def test_engine_and_reference_agree_once_messages_are_screened(pytestconfig: pytest.Config, eager: None) -> None:
+    compare(pytestconfig.getoption("--sigma-cases"), pytestconfig.getoption("--sigma-seed") + 1, Counter())
 
 
 def test_engine_and_reference_agree(pytestconfig: pytest.Config) -> None:
