@@ -45,3 +45,21 @@ def flat(names: Sequence[str], instead: Mapping[str, str]) -> Projector:
         return tuple(values)
 
     return project
+
+
+def flattened(names: Sequence[str]) -> Projector:
+    """Return a projector of an object whose objects are flattened to dotted names, where they are none in fact.
+
+    It raises where a dotted name is missing, for that may be an object, or a value is one.
+    """
+    decode = msgspec.json.Decoder(structure(names)).decode
+    values_of = msgspec.structs.astuple
+    dotted = [place for place, name in enumerate(names) if "." in name]
+
+    def project(event: Message) -> tuple[object, ...]:
+        values = values_of(decode(event.raw))
+        if dict in map(type, values) or any(values[place] is UNSET for place in dotted):
+            raise LookupError("nested")
+        return values
+
+    return project

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
 
 from state.events import Event, Fields
 
-from . import tolerant, zeek
+from . import projection, tolerant, zeek
 from .base import Format, Malformed, Position, WrongShape
+
+if TYPE_CHECKING:
+    from analyzers.rules.shortcut import Projector
 
 #: A key that only the named log has, for messages that do not say which log they are from (Zeek's own JSON writer).
 TELLTALES = (
@@ -67,6 +71,10 @@ class ZeekJson(Format):
         except msgspec.DecodeError as error:
             raise Malformed("malformed_json", str(error)) from error
         return zeek.to_event(record, raw, at, "zeek_json")
+
+    def project(self, names: Sequence[str]) -> Projector:
+        """Return what decodes just the named fields."""
+        return projection.flattened(names)
 
     def fields(self, event: Event) -> Fields:
         """Return the original dotted keys; a nested ``id`` is flattened."""
