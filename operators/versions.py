@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import queue
 import threading
@@ -29,6 +30,8 @@ MAX_ACTIVATIONS = 10_000
 SPARE = 2
 #: Batches of events on which a new version is tried.
 RECENT = 2
+#: How often they are judged on trial.
+TRIALS = 3
 #: How often a version that could not be loaded is tried again, seconds.
 AGAIN = 10.0
 #: While a set is read beside the flow: for so long it works, then so long it rests, seconds. The interpreter lets one
@@ -125,7 +128,7 @@ class Versions:
             coming_up = [each.version for each in self.ready[-SPARE:]]
             needed = {self.base, *self._spare[-SPARE:], *coming_up}.union(*self._used.values())
             for gone in [held for held in self._sets if held not in needed]:
-                del self._sets[gone]
+                self._sets.pop(gone).close()
             del self._spare[: -SPARE - 1]
         self._tell()
 
@@ -172,15 +175,28 @@ class Versions:
                 time.sleep(_REST)
                 until = time.monotonic() + _WORK
 
-        loaded = self._registry.get(version, rest)
-        rules = RuleSet.of(loaded.compiled, loaded.problems, loaded.version)
-        if aside:
-            # What the first events of each kind, and of each value, cost is spent here and not in the flow.
-            for events in tuple(self.recent):
-                for event in events:
-                    rules.match_batch((event,), fields, UNDECODED)
-                    rest()
-            rules.failures = 0
+        # A collection of garbage walks over every object there is, and a set has hundreds of thousands that stay: the
+        # flow would stand still for half a second. So none runs while a set comes to be, nor sees it later (``close``).
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            loaded = self._registry.get(version, rest)
+            rules = RuleSet.of(loaded.compiled, loaded.problems, loaded.version)
+            if aside:
+                with self._lock:
+                    current = self._sets[self.ready[-1].version if self.ready else self.base]
+                rules.prepare(current)
+                # What the first events of each kind, and of each value, cost is spent here and not in the flow; the
+                # same events more than once, for a kind is not screened before it was met often.
+                for events in tuple(self.recent) * TRIALS:
+                    for event in events:
+                        rules.match_batch((event,), fields, UNDECODED)
+                        rest()
+                rules.failures = 0
+            gc.freeze()
+        finally:
+            if collecting:
+                gc.enable()
         return rules
 
     def _failed(self, version: str, error: Exception) -> None:

@@ -64,6 +64,11 @@ class Budget:
         for part in tuple(self._parts):
             part.clear()
 
+    def close(self) -> None:
+        """Forget the caches themselves."""
+        self.clear()
+        self._caches.clear()
+
 
 class FieldAtoms:
     """The atoms of one field, numbered, and the texts met lately with those they satisfy.
@@ -91,6 +96,15 @@ class FieldAtoms:
         self._found: dict[str, tuple[int, ...]] = {}
         self._budget = budget
         budget.join(self._found)
+
+    @property
+    def ready(self) -> bool:
+        """Return whether what searches texts was compiled, which is done when first needed."""
+        return self._scan.ready or self._patterns.ready
+
+    def prepare(self) -> None:
+        """Compile what searches texts now."""
+        self._find("-")
 
     def of(self, text: str) -> tuple[int, ...]:
         """Return the numbers of the atoms that the text satisfies in any case."""
@@ -176,6 +190,11 @@ class Scanner:
         #: Built when first needed: most fields of most rule sets are never met.
         self._database: hyperscan.Database | None = None
 
+    @property
+    def ready(self) -> bool:
+        """Return whether the literals are compiled."""
+        return self._database is not None
+
     def of(self, text: str) -> list[int]:
         """Return the places of the literals that the text contains, in no particular order."""
         data = text.encode("utf-8", "surrogatepass")
@@ -216,6 +235,11 @@ class PatternScanner:
         self._always: tuple[int, ...] = ()
         self._compiled = False
         self._database: hyperscan.Database | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Return whether the patterns are compiled."""
+        return self._compiled
 
     def of(self, text: str) -> tuple[int, ...]:
         """Return the numbers of the patterns that the text may match."""

@@ -117,9 +117,25 @@ class RuleSet:
                     found.extend([Match(index, each.rule, said) for _, each, said in decided])
         return found
 
+    def prepare(self, like: RuleSet) -> None:
+        """Compile now what another set needed until now for the events that it met: up to half a second at once."""
+        for name, atoms in self._index.fields.items():
+            other = like._index.fields.get(name)
+            if other is not None and other.ready:
+                atoms.prepare()
+
     def forget(self) -> None:
         """Forget all values met, as when memory for them runs out; what they are decided by stays."""
         self._index.budget.clear()
+
+    def close(self) -> None:
+        """Let go of what refers to itself, so that it is freed at once; the set must not be asked any more."""
+        for plan in self._by_kind.values():
+            if plan is not None:
+                plan.screens.clear()
+        for known in (self._by_id, self._by_kind, self._shared):
+            known.clear()
+        self._index.budget.close()
 
     def _plan_of(self, kind: Kind) -> Plan | None:
         if kind in self._by_kind:
