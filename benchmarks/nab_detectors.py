@@ -34,22 +34,23 @@ def windowed_gaussian(values: Array) -> Array:
 
     Published scores were written with 12 digits, so these are rounded to as many.
     """
-    window: list[float] = []
+    window, filled = np.zeros(6_400), 0
     coming: list[float] = []
     mean, spread = 0.0, 1.0
     scores = np.zeros(len(values))
     for row, value in enumerate(values.tolist()):
-        if window:
+        if filled:
             scores[row] = round(1.0 - 0.5 * math.erfc(abs(value - mean) / spread / 1.4142), 12)
-        if len(window) < 6_400:
-            window.append(value)
+        if filled < len(window):
+            window[filled] = value
+            filled += 1
         else:
             coming.append(value)
             if len(coming) < 100:
                 continue
-            window, coming = window[100:] + coming, []
-        mean = float(np.mean(window))
-        spread = float(np.std(window)) or 1e-6
+            window, coming = np.concatenate([window[100:], coming]), []
+        mean = float(np.mean(window[:filled]))
+        spread = float(np.std(window[:filled])) or 1e-6
     return scores
 
 

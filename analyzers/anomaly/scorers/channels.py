@@ -54,7 +54,8 @@ class Moments:
         off = value - self.mean
         self.mean += off / self.n
         self._squares += off * (value - self.mean)
-        self._derive()
+        self.sd = math.sqrt(self._squares / self.n)
+        self.least = 1e-9 * (1.0 + abs(self.mean))
 
     def pack(self, packer: Packer) -> None:
         """Add the state."""
@@ -94,9 +95,10 @@ class Neighbours:
             return 0.0
         self._recent[-1] = value - moments.first
         away = self._sample[: self._kept] - self._recent
-        squares = np.einsum("ij,ij->i", away, away)
+        away *= away
+        squares = away.dot(_ONES)
         squares.partition(self.NEAREST - 1)
-        distance = (math.sqrt(squares[0]) + math.sqrt(squares[1])) / self.NEAREST
+        distance = sum(map(math.sqrt, squares[: self.NEAREST].tolist())) / self.NEAREST
         return min(distance / (moments.sd + moments.least), FAR)
 
     def learn(self, value: float, time: int, moments: Moments) -> None:
@@ -122,7 +124,7 @@ class Neighbours:
     def pack(self, packer: Packer) -> None:
         """Add the state."""
         packer.doubles([self._kept, self._offered, self._n])
-        packer.array(self._recent)
+        packer.array(self._recent[:-1])
         packer.array(self._sample[: self._kept])
 
     def unpack(self, state: Unpacker) -> None:
@@ -131,8 +133,11 @@ class Neighbours:
         if not 0 <= kept <= self.SIZE:
             raise ValueError(f"a sample of {kept} stretches cannot be")
         self._kept, self._offered, self._n = kept, offered, n
-        self._recent = state.floats(self.LENGTH)
+        self._recent[:-1] = state.floats(self.LENGTH - 1)
         self._sample[:kept] = state.floats(kept, self.LENGTH)
+
+
+_ONES = np.ones(Neighbours.LENGTH, np.float32)
 
 
 class Season:
@@ -145,6 +150,7 @@ class Season:
 
     def __init__(self, period: int, bins: int, rate: float) -> None:
         self._period, self._bins, self._rate = period, bins, rate
+        self._length = period // bins
         self._means = [0.0] * bins
         self._counts = [0] * bins
         self._n = 0
@@ -158,11 +164,12 @@ class Season:
         if self._n <= 1:
             return 0.0
         spread = math.sqrt(self._squares / self._weight) + 1e-9 * (1.0 + abs(self._level))
-        return min(abs(value - self.expected(time)) / spread, FAR)
+        far = abs(value - self.expected(time)) / spread
+        return far if far < FAR else FAR
 
     def expected(self, time: int) -> float:
         """Return the value expected at a time."""
-        at = time % self._period * self._bins // self._period
+        at = time % self._period // self._length
         return (self._means[at] if self._counts[at] else self._level) + self._drift
 
     def spread(self) -> float:
@@ -171,7 +178,7 @@ class Season:
 
     def learn(self, value: float, time: int, moments: Moments) -> None:
         """Take a value into account."""
-        at = time % self._period * self._bins // self._period
+        at = time % self._period // self._length
         count = self._counts[at]
         residual = value - (self._means[at] if count else self._level)
         off = residual - self._drift
@@ -222,9 +229,14 @@ class Range:
         if self._n == 0:
             self._fast = self._low = self._high = value
         fast = self._fast = self._fast + self.FAST * (value - self._fast)
-        high, low = max(self._high, fast), min(self._low, fast)
+        high, low = self._high, self._low
+        if fast > high:
+            high = fast
+        elif fast < low:
+            low = fast
         less = self.SHRINK * (high - low)
-        self._high, self._low = max(high - less, fast), min(low + less, fast)
+        self._high = high - less if high - less > fast else fast
+        self._low = low + less if low + less < fast else fast
         self._n += 1
 
     def pack(self, packer: Packer) -> None:

@@ -37,6 +37,7 @@ class _Seen(NamedTuple):
     x: Floats
     residual: Floats
     raws: Floats
+    deviations: Floats
     fused: Floats
 
 
@@ -135,8 +136,16 @@ class LightBank:
             self._state[:, ~known] = before[:, ~known]
         self._seen = None
 
+    def deviations(self, values: npt.ArrayLike, time: int | npt.NDArray[np.int64]) -> Floats:
+        """Return what the tables of calibration are asked, a row a channel."""
+        return self._look(values, time).deviations
+
+    def fused(self, values: npt.ArrayLike, time: int | npt.NDArray[np.int64]) -> Floats:
+        """Return the fused surprise of each value, before habituation."""
+        return self._look(values, time).fused
+
     def snapshot(self) -> bytes:
-        """Return the state of all metrics: ``BYTES`` a metric and a header of 26."""
+        """Return the state of all metrics: ``BYTES`` a metric and a header of 30."""
         packer = Packer("light", self.VERSION)
         packer.doubles([self.count])
         packer.array(self._offset)
@@ -198,7 +207,7 @@ class LightBank:
         for points, z in zip(calibration.LIGHT_CHANNELS, deviations, strict=True):
             squares += _surprise(points, z) ** 2
         fused = np.where(n > WARM, np.sqrt(squares), 0.0).astype(np.float32)
-        self._seen = _Seen(given, hour, known, x, residual, raws, fused)
+        self._seen = _Seen(given, hour, known, x, residual, raws, deviations, fused)
         return self._seen
 
     def _alarms(self, fused: Floats) -> npt.NDArray[np.bool_]:

@@ -76,10 +76,11 @@ class Likelihood:
                 off = limit
             elif off < -limit:
                 off = -limit
-        self._mean += rate * off
+        mean = self._mean = self._mean + rate * off
         self._var = (1.0 - rate) * (self._var + rate * off * off)
         self._n = n + 1
-        self._derive()
+        sd = self._sd = math.sqrt(self._var)
+        self._unit = sd + 1e-9 + 1e-3 * (mean if mean > 0 else -mean)
 
     def _derive(self) -> None:
         self._sd = math.sqrt(self._var)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 #: Marks a scorer's snapshot; the tag of the scorer, its version and the length of the body follow.
 MAGIC = b"WNSC"
-_HEADER = struct.Struct("<4s8sHI")
+_HEADER = struct.Struct("<4s12sHI")
 
 
 class Packer:

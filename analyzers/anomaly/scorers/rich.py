@@ -20,7 +20,8 @@ class _Seen(NamedTuple):
     value: float
     time: int
     raws: list[float]
-    z_shape: float
+    #: Deviations from each channel's own past; of shape before its tail.
+    deviations: list[float]
     surprises: list[float]
     fused: float
 
@@ -95,19 +96,25 @@ class RichScorer(Scorer):
         """Take a value into account."""
         if not usable(y):
             return
-        seen = self._look(x, y)
-        for channel, likelihood, raw in zip(self._channels, self._likelihoods, seen.raws, strict=True):
-            channel.learn(seen.value, seen.time, self._moments)
+        value, time, raws, deviations, _, fused = self._look(x, y)
+        moments = self._moments
+        for channel, likelihood, raw in zip(self._channels, self._likelihoods, raws, strict=True):
+            channel.learn(value, time, moments)
             likelihood.learn_one(raw)
-        self._tail.learn_one(seen.z_shape)
+        self._tail.learn_one(deviations[0])
         # What is said to nobody while warming up is nothing to get used to.
-        self._habituation.learn_one(seen.fused if self._moments.n >= self.WARM else 0.0)
-        self._moments.learn(seen.value)
+        self._habituation.learn_one(fused if moments.n >= self.WARM else 0.0)
+        moments.learn(value)
         self._seen = None
 
     def fused(self, x: Mapping[str, Any] | None, y: float) -> float:
         """Return the fused surprise of a value, before habituation."""
         return self._look(x, y).fused if usable(y) else 0.0
+
+    def deviations(self, x: Mapping[str, Any] | None, y: float) -> list[float]:
+        """Return what the tables of calibration are asked: a deviation a channel, of shape its tail."""
+        first, *others = self._look(x, y).deviations
+        return [self._tail.score_one(first), *others]
 
     def surprises(self, x: Mapping[str, Any] | None, y: float) -> dict[str, float]:
         """Return −log10 of the probability of a value by each channel, at most 6."""
@@ -143,10 +150,11 @@ class RichScorer(Scorer):
             return last
         moments = self._moments
         raws = [channel.raw(value, time, moments) for channel in self._channels]
-        zs = [likelihood.score_one(raw) for likelihood, raw in zip(self._likelihoods, raws, strict=True)]
-        z_shape = zs[0]
-        zs[0] = self._tail.score_one(z_shape)
-        surprises = [surprise(points, z) for points, z in zip(calibration.RICH_CHANNELS, zs, strict=True)]
-        squares = sum(weight * s * s for weight, s in zip(self.WEIGHTS, surprises, strict=True))
-        self._seen = _Seen(value, time, raws, z_shape, surprises, math.sqrt(squares))
+        deviations = [likelihood.score_one(raw) for likelihood, raw in zip(self._likelihoods, raws, strict=True)]
+        asked = [self._tail.score_one(deviations[0]), *deviations[1:]]
+        surprises = [surprise(points, z) for points, z in zip(calibration.RICH_CHANNELS, asked, strict=True)]
+        squares = 0.0
+        for weight, one in zip(self.WEIGHTS, surprises, strict=True):
+            squares += weight * one * one
+        self._seen = _Seen(value, time, raws, deviations, surprises, math.sqrt(squares))
         return self._seen

@@ -74,9 +74,11 @@ class GaussianProbability(_RiverScorer):
         """Return the probability mass nearer to the mean; 0 during grace."""
         if not usable(y):
             return 0.0
-        score = float(self._detector.score_one(None, y))
-        # All values so far were the same: River divides by a spread of 0.
-        return score if math.isfinite(score) else 0.0
+        gaussian = self._detector.gaussian
+        if gaussian.n_samples >= self.grace and not gaussian.sigma:
+            # All values so far were the same, of which River makes no probability.
+            return float(y != gaussian.mu)
+        return float(self._detector.score_one(None, y))
 
     def learn_one(self, x: Mapping[str, Any] | None, y: float) -> None:
         """Take a value into account."""
@@ -262,7 +264,9 @@ class Predictive(_RiverScorer):
         error = (self._model.predict_one(self._features()) - self._scaled(y)) ** 2
         spread = self._detector.dynamic_se_variance.get()
         threshold = self._detector.dynamic_mae.get() + self.deviations * math.sqrt(spread)
-        return 1.0 if error >= threshold else error / threshold
+        if error < threshold:
+            return float(error / threshold)
+        return 1.0 if error > 0 else 0.0
 
     def learn_one(self, x: Mapping[str, Any] | None, y: float) -> None:
         """Take a value into account."""
