@@ -137,9 +137,7 @@ class Scoring:
         hit = score >= threshold
         return len(np.unique(window[hit & (window >= 0)])), int((hit & (window < 0)).sum())
 
-    def _join(
-        self, scores: Sequence[Array], chosen: Sequence[int]
-    ) -> tuple[Array, Array, npt.NDArray[np.int64], int]:
+    def _join(self, scores: Sequence[Array], chosen: Sequence[int]) -> tuple[Array, Array, npt.NDArray[np.int64], int]:
         parts, count = [], 0
         for at in chosen:
             marked = self._marked[at]

@@ -10,8 +10,11 @@ class Habituation:
 
     A surprise of ``alarm`` or more is an alarm unless the last was less than ``silence`` values ago. An alarm raises
     what the next must exceed: to its own surprise, which halves every ``memory`` values, and by ``step`` (of
-    ``alarm``) for each alarm, which halves every ``patience`` values.
+    ``alarm``) for each alarm, which halves every ``patience`` values. What is ``ESCALATION`` times as surprising as the
+    last alarm breaks the silence: a false alarm must not cover an attack.
     """
+
+    ESCALATION = 2.2
 
     def __init__(
         self, alarm: float, silence: int = 100, memory: float = 1_000.0, step: float = 0.05, patience: float = 8_000.0
@@ -30,11 +33,10 @@ class Habituation:
         if self._last < 0:
             return True
         since = self._n - self._last
-        return (
-            since >= self._silence
-            and surprise >= self._worst * self._fade**since
-            and surprise >= self._alarm * (1.0 + self._raised * self._ease**since)
-        )
+        worst = self._worst * self._fade**since
+        if since < self._silence:
+            return surprise >= self.ESCALATION * worst
+        return surprise >= worst and surprise >= self._alarm * (1.0 + self._raised * self._ease**since)
 
     def learn_one(self, surprise: float) -> None:
         """Take note of a surprise."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from analyzers.anomaly.scorers import calibration
 from analyzers.anomaly.scorers.channels import DAY, FAR
+from analyzers.anomaly.scorers.habituation import Habituation
 from analyzers.anomaly.scorers.likelihood import CLIP, HORIZON, SURPRISES, WARM
 from analyzers.anomaly.scorers.packing import Packer, Unpacker
 from analyzers.anomaly.scorers.scorer import Scorer, time_of
@@ -213,10 +214,10 @@ class LightBank:
     def _alarms(self, fused: Floats) -> npt.NDArray[np.bool_]:
         row = self._row
         since = row["n"] - row["last_alarm"]
-        higher = np.maximum(row["worst"] * self.FADE**since, self._alarm * (1 + row["raised"] * self.EASE**since))
-        alarms: npt.NDArray[np.bool_] = (fused >= self._alarm) & (
-            (row["last_alarm"] < 0) | ((since >= self.SILENCE) & (fused >= higher))
-        )
+        worst = row["worst"] * self.FADE**since
+        higher = np.maximum(worst, self._alarm * (1 + row["raised"] * self.EASE**since))
+        higher = np.where(since < self.SILENCE, Habituation.ESCALATION * worst, higher)
+        alarms: npt.NDArray[np.bool_] = (fused >= self._alarm) & ((row["last_alarm"] < 0) | (fused >= higher))
         return alarms
 
     def _learn_alarms(self, fused: Floats) -> None:
