@@ -60,10 +60,11 @@ class Best(NamedTuple):
 def read_corpus(data: Path) -> list[Series]:
     """Return the labelled series of the data sets' folder, in order of name."""
     archive = data / "nab" / "nab_data_labels.tar.zst"
-    with archive.open("rb") as packed, zstandard.ZstdDecompressor().stream_reader(packed) as stream:
-        with tarfile.open(fileobj=io.BytesIO(stream.read())) as tar:
-            files = {m.name.removeprefix("./"): tar.extractfile(m) for m in tar.getmembers() if m.isfile()}
-            texts = {name: file.read().decode() for name, file in files.items() if file and _wanted(name)}
+    with archive.open("rb") as packed:
+        plain = zstandard.ZstdDecompressor().stream_reader(packed).read()
+    with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+        files = {m.name.removeprefix("./"): tar.extractfile(m) for m in tar.getmembers() if m.isfile()}
+        texts = {name: file.read().decode() for name, file in files.items() if file and _wanted(name)}
     windows = json.loads(texts["labels/combined_windows.json"])
     return [_series(name, texts[f"data/{name}"], windows[name]) for name in sorted(windows)]
 
@@ -87,7 +88,7 @@ def sigmoid(place: float) -> float:
     return -1.0 if place >= 3.0 else 2.0 / (1.0 + math.exp(5.0 * place)) - 1.0
 
 
-class _Marked(NamedTuple):
+class Marked(NamedTuple):
     """The scored rows of a series: what a detection in each is worth, and the window it lies in, or −1."""
 
     start: int
@@ -131,6 +132,10 @@ class Scoring:
         np.maximum.at(found, window[inside], worth[inside])
         return _normal(found.sum() + worth[hit & (window < 0)].sum() * profile.false_alarm, windows, profile)
 
+    def marked(self, at: int) -> Marked:
+        """Return what detections in a series are worth."""
+        return self._marked[at]
+
     def counts(self, scores: Sequence[Array], threshold: float) -> tuple[int, int]:
         """Return how many windows a threshold hits, and its false alarms, over all series."""
         score, _, window, _ = self._join(scores, self.all)
@@ -148,7 +153,7 @@ class Scoring:
         return score, worth, window, count
 
 
-def _mark(series: Series) -> _Marked:
+def _mark(series: Series) -> Marked:
     rows = len(series.values)
     worth, window = np.full(rows, -1.0), np.full(rows, -1)
     for number, (first, last) in enumerate(series.windows):
@@ -159,7 +164,7 @@ def _mark(series: Series) -> _Marked:
         for row in range(last + 1, min([*following, rows])):
             worth[row] = sigmoid((row - last) / (width - 1))
     start = int(min(math.floor(0.15 * rows), 0.15 * 5_000))
-    return _Marked(start, worth[start:], window[start:], len(series.windows))
+    return Marked(start, worth[start:], window[start:], len(series.windows))
 
 
 def _normal(total: float, windows: int, profile: Profile) -> float:

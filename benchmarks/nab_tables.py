@@ -1,4 +1,4 @@
-"""The tables of ``analyzers.anomaly.scorers.calibration``, from the values of NAB's series. No label has a part in it."""
+"""The tables of ``analyzers.anomaly.scorers.calibration``, from the values of NAB's series without their labels."""
 
 from __future__ import annotations
 

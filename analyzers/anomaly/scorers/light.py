@@ -216,7 +216,7 @@ class LightBank:
         since = row["n"] - row["last_alarm"]
         worst = row["worst"] * self.FADE**since
         higher = np.maximum(worst, self._alarm * (1 + row["raised"] * self.EASE**since))
-        higher = np.where(since < self.SILENCE, Habituation.ESCALATION * worst, higher)
+        higher = np.where(since < self.SILENCE, Habituation.ESCALATION / self.USED * worst, higher)
         alarms: npt.NDArray[np.bool_] = (fused >= self._alarm) & ((row["last_alarm"] < 0) | (fused >= higher))
         return alarms
 
