@@ -138,8 +138,8 @@ def table(report: dict[str, Any]) -> str:
         )
     if nested := report.get("nested"):
         lines.append(
-            f"rich, nested: {nested['standard']:.1f} (from {min(nested['halves']):.1f} to {max(nested['halves']):.1f} on"
-            f" 20 halves; {nested['chosen_on']:.1f} on those it was chosen on)"
+            f"rich, nested: {nested['standard']:.1f} ({min(nested['halves']):.1f} to {max(nested['halves']):.1f} on 20"
+            f" halves; {nested['chosen_on']:.1f} on those it was chosen on)"
         )
     return "\n".join([*lines, "", CHOSEN])
 

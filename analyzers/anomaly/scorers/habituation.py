@@ -20,7 +20,8 @@ class Habituation:
         self, alarm: float, silence: int = 100, memory: float = 1_000.0, step: float = 0.05, patience: float = 8_000.0
     ) -> None:
         self._alarm, self._silence, self._step = alarm, silence, step
-        self._fade, self._ease = 0.5 ** (1.0 / memory), 0.5 ** (1.0 / patience)
+        self._fade: float = 0.5 ** (1.0 / memory)
+        self._ease: float = 0.5 ** (1.0 / patience)
         self._n = 0
         self._last = -1
         self._worst = 0.0
@@ -33,10 +34,11 @@ class Habituation:
         if self._last < 0:
             return True
         since = self._n - self._last
-        worst = self._worst * self._fade**since
+        worst: float = self._worst * self._fade**since
         if since < self._silence:
             return surprise >= self.ESCALATION * worst
-        return surprise >= worst and surprise >= self._alarm * (1.0 + self._raised * self._ease**since)
+        least: float = self._alarm * (1.0 + self._raised * self._ease**since)
+        return surprise >= max(worst, least)
 
     def learn_one(self, surprise: float) -> None:
         """Take note of a surprise."""

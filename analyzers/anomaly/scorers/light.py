@@ -200,9 +200,8 @@ class LightBank:
         np.minimum(raws, FAR, out=raws)
         raws *= n > np.array([[1], [10], [20]])
         shorts = self._shorts + self.SHORT * (raws - self._shorts)
-        deviations = (shorts - self._means) / (
-            np.sqrt(self._vars) + np.float32(1e-9) + np.float32(1e-3) * np.abs(self._means)
-        )
+        unit = np.sqrt(self._vars) + np.float32(1e-9) + np.float32(1e-3) * np.abs(self._means)
+        deviations: Floats = ((shorts - self._means) / unit).astype(np.float32)
         deviations *= n > WARM
         squares = np.zeros(len(x))
         for points, z in zip(calibration.LIGHT_CHANNELS, deviations, strict=True):
@@ -216,7 +215,7 @@ class LightBank:
         since = row["n"] - row["last_alarm"]
         worst = row["worst"] * self.FADE**since
         higher = np.maximum(worst, self._alarm * (1 + row["raised"] * self.EASE**since))
-        higher = np.where(since < self.SILENCE, Habituation.ESCALATION / self.USED * worst, higher)
+        higher = np.where(since < self.SILENCE, Habituation.ESCALATION * worst, higher)
         alarms: npt.NDArray[np.bool_] = (fused >= self._alarm) & ((row["last_alarm"] < 0) | (fused >= higher))
         return alarms
 

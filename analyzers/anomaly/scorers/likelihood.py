@@ -54,7 +54,8 @@ class Likelihood:
         self._n = 0
         self._mean = 0.0
         self._var = 0.0
-        self._derive()
+        self._sd = 0.0
+        self._unit = 1e-9
 
     def score_one(self, raw: float) -> float:
         """Return the deviation if ``raw`` were next; 0 while warming up."""

@@ -74,7 +74,7 @@ class GaussianProbability(_RiverScorer):
         """Return the probability mass nearer to the mean; 0 during grace."""
         if not usable(y):
             return 0.0
-        gaussian = self._detector.gaussian
+        gaussian: Any = self._detector.gaussian
         if gaussian.n_samples >= self.grace and not gaussian.sigma:
             # All values so far were the same, of which River makes no probability.
             return float(y != gaussian.mu)
