@@ -143,7 +143,7 @@ _ONES = np.ones(Neighbours.LENGTH, np.float32)
 class Season:
     """Residual against the mean of the same hour of the day or week, less its own slow mean, over its spread.
 
-    To the spread ``FLOOR`` of the level is added: a change that is small beside the level is no news, however steady.
+    ``FLOOR`` of the level is added to the spread, which few or very steady values would make too small to divide by.
     A metric without a rhythm is compared with its own level this way. Without times all hours are one.
     """
 
