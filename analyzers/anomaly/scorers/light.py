@@ -210,12 +210,15 @@ class LightBank:
         return self._seen
 
     def _alarms(self, fused: Floats) -> npt.NDArray[np.bool_]:
+        loud: npt.NDArray[np.bool_] = fused >= self._alarm
+        if not loud.any():
+            return loud
         row = self._row
         since = row["n"] - row["last_alarm"]
         worst = row["worst"] * self.FADE**since
         higher = np.maximum(worst, self._alarm * (1 + row["raised"] * self.EASE**since))
         higher = np.where(since < self.SILENCE, Habituation.ESCALATION * worst, higher)
-        alarms: npt.NDArray[np.bool_] = (fused >= self._alarm) & ((row["last_alarm"] < 0) | (fused >= higher))
+        alarms: npt.NDArray[np.bool_] = loud & ((row["last_alarm"] < 0) | (fused >= higher))
         return alarms
 
     def _learn_alarms(self, fused: Floats) -> None:
