@@ -17,9 +17,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from analyzers.anomaly.budget import Alarm, BudgetSettings
+from analyzers.anomaly.budget import Alarm
 from analyzers.anomaly.budget_anomaly import Reading, decades, unusual
 from analyzers.anomaly.budget_fleet import FleetShift, ShiftSettings
+from analyzers.anomaly.settings import BudgetSettings
 from benchmarks.weeks_fleet import METRICS, MINUTE, START, Incident, Weeks, weeks
 
 #: From then on what is told counts, minutes.

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzers.anomaly.budget import DAY, HELD, MINUTE, Alarm, BudgetSettings, Verdict
+from analyzers.anomaly.budget import DAY, HELD, MINUTE, Alarm, Verdict
 from analyzers.anomaly.budget_anomaly import NAME, READINGS, Anomaly, Reading, Unusual, decades, rare_readings, unusual
 from analyzers.anomaly.gaussian import GaussianScorer
 from analyzers.anomaly.rarity import Surprise
+from analyzers.anomaly.settings import BudgetSettings
 
 HOUR = 60 * MINUTE
 READING = st.builds(

@@ -176,18 +176,18 @@ class TestBadUsage:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (("get", "host.deviation"), "host.deviation cannot be changed live; what can: host.deviations, "),
+            (("get", "anomaly.leest"), "anomaly.leest cannot be changed live; what can: anomaly.per_day, "),
             (("history", "kafka.group"), "kafka.group cannot be changed live"),
             (("set", "host.grace", "3", "--reason", "r"), "host.grace cannot be changed live"),
-            (("set", "host.deviations", "many", "--reason", "r"), "setting host.deviations: "),
-            (("set", "host.deviations", "nan", "--reason", "r"), "setting host.deviations: "),
-            (("set", "host.mute_windows", "9" * 400, "--reason", "r"), "setting host.mute_windows: "),
+            (("set", "anomaly.least", "many", "--reason", "r"), "setting anomaly.least: "),
+            (("set", "anomaly.least", "nan", "--reason", "r"), "setting anomaly.least: "),
+            (("set", "anomaly.mute_minutes", "9" * 400, "--reason", "r"), "setting anomaly.mute_minutes: "),
             (("set", "alerts.min_level", "severe", "--reason", "r"), "setting alerts.min_level: "),
-            (("set", "host.deviations", "3", "--reason", "r", "--from", "soon"), "--from soon: not an ISO time"),
-            (("set", "host.deviations", "3", "--reason", "r", "--from", "2026-01-01"), "--from 2026-01-01: say the"),
-            (("set", "host.deviations", "3", "--reason", "r", "--from", "1999-01-01T00:00:00Z"), "--from: a time"),
-            (("set", "host.deviations", "3", "--reason", "a\nb"), "--reason: one line"),
-            (("set", "host.deviations", "3", "--reason", "r", "--author", "\x1b[2J"), "--author: one line"),
+            (("set", "anomaly.least", "3", "--reason", "r", "--from", "soon"), "--from soon: not an ISO time"),
+            (("set", "anomaly.least", "3", "--reason", "r", "--from", "2026-01-01"), "--from 2026-01-01: say the"),
+            (("set", "anomaly.least", "3", "--reason", "r", "--from", "1999-01-01T00:00:00Z"), "--from: a time"),
+            (("set", "anomaly.least", "3", "--reason", "a\nb"), "--reason: one line"),
+            (("set", "anomaly.least", "3", "--reason", "r", "--author", "\x1b[2J"), "--author: one line"),
         ],
         ids=lambda value: value if isinstance(value, str) else "-".join(value)[:60],
     )
@@ -196,7 +196,7 @@ class TestBadUsage:
         assert refusal(done).startswith(f"winnow: {said}")
 
     def test_settings_says_which_kafka_does_not_answer(self, winnow: Winnow) -> None:
-        for words in (("get",), ("history",), ("set", "host.deviations", "3", "--reason", "r")):
+        for words in (("get",), ("history",), ("set", "anomaly.least", "3", "--reason", "r")):
             assert NOWHERE in refusal(winnow("settings", *words, WINNOW_KAFKA__BOOTSTRAP_SERVERS=NOWHERE))
 
     def test_alerts_tail_says_which_kafka_does_not_answer(self, winnow: Winnow) -> None:
