@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analyzers.anomaly.budget import BudgetSettings
 from analyzers.anomaly.budget_fleet import ShiftSettings
-from analyzers.anomaly.settings import BudgetSettings
 from benchmarks.ait_ads_alarms import Found, alarms
 from benchmarks.ait_ads_data import ARCHIVE, Window, load
 from benchmarks.ait_ads_scores import BASELINES, Rank, Scored, rank, rarity

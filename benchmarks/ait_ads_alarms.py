@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from analyzers.anomaly.budget import Alarm
+from analyzers.anomaly.budget import Alarm, BudgetSettings
 from analyzers.anomaly.budget_anomaly import rare_readings, unusual
 from analyzers.anomaly.budget_fleet import FleetShift, ShiftSettings
-from analyzers.anomaly.settings import BudgetSettings
 from benchmarks.ait_ads_data import judged
 from benchmarks.ait_ads_scores import Scored
 

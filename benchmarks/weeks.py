@@ -17,10 +17,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from analyzers.anomaly.budget import Alarm
+from analyzers.anomaly.budget import Alarm, BudgetSettings
 from analyzers.anomaly.budget_anomaly import Reading, decades, unusual
 from analyzers.anomaly.budget_fleet import FleetShift, ShiftSettings
-from analyzers.anomaly.settings import BudgetSettings
 from benchmarks.weeks_fleet import METRICS, MINUTE, START, Incident, Weeks, weeks
 
 #: From then on what is told counts, minutes.
@@ -40,7 +39,7 @@ class Told(NamedTuple):
 def main() -> int:
     """Measure and print; the figures as JSON with ``--json``."""
     parser = argparse.ArgumentParser(prog="winnow bench weeks", description=__doc__)
-    parser.add_argument("--scorer", default="analyzers.anomaly.gaussian:GaussianScorer", metavar="MODULE:CLASS")
+    parser.add_argument("--scorer", default="benchmarks.gaussian:GaussianScorer", metavar="MODULE:CLASS")
     parser.add_argument("--hosts", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")

@@ -9,7 +9,7 @@ import msgspec
 
 from analyzers.anomaly.budget_anomaly import COMPANIONS, Anomaly, Reading, Unusual
 from analyzers.anomaly.rarity_fleet import key_of
-from analyzers.anomaly.settings import BudgetSettings
+from analyzers.anomaly.settings import BudgetSettings as BudgetSettings
 
 MINUTE = 60_000_000
 DAY = 1_440 * MINUTE

@@ -2,7 +2,7 @@
 
 What each is to raise follows from the settings that come with them, not from chance:
 
-- *quiet* hosts, known for some hours, send one large transfer in twenty minutes, below the limit: ``anomaly``;
+- *quiet* hosts, known for some hours, send one large transfer in a quarter of an hour, below the limit: ``anomaly``;
 - *loud* hosts pass the limit of bytes sent every minute: ``threshold``;
 - *crowded* hosts ask for a suspicious name every minute, having done so in as many earlier minutes as alerts are
   remembered of a host, and each time another one follows that is older than all of those: ``rule``, ``_overflow``;
@@ -78,7 +78,7 @@ class Alarms:
         for minute in range((last - first) // MINUTE):
             start = first + minute * MINUTE
             for number, host in enumerate(QUIET):
-                if (minute + number) % 20 == 0:
+                if (minute + number) % 15 == 0:
                     yield _conn(start + chance.randrange(MINUTE), host, chance.randint(60_000_000, 150_000_000))
             for host in LOUD:
                 yield _conn(start + chance.randrange(MINUTE), host, chance.randint(200_000_000, 900_000_000))

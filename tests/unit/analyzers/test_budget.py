@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from analyzers.anomaly.budget import DAY, HELD, MINUTE, Alarm, Verdict
 from analyzers.anomaly.budget_anomaly import NAME, READINGS, Anomaly, Reading, Unusual, decades, rare_readings, unusual
-from analyzers.anomaly.gaussian import GaussianScorer
 from analyzers.anomaly.rarity import Surprise
+from analyzers.anomaly.scorers.light import LightBank
 from analyzers.anomaly.settings import BudgetSettings
 
 HOUR = 60 * MINUTE
@@ -117,11 +117,12 @@ def test_the_steps_of_an_attack_are_one_anomaly_that_grows() -> None:
 
 
 def test_dips_count_as_peaks_do() -> None:
-    scorer = GaussianScorer(grace=30, spread=0.1)
-    for minute in range(200):
-        scorer.learn_one(100.0 + minute % 7)
-    low, high = scorer.band()
-    found = [Reading("events", v, decades(scorer.score_one(v)), low, high) for v in (40.0, 103.0, 270.0)]
+    bank = LightBank(1)
+    for minute in range(400):
+        bank.learn([100.0 + minute % 7], minute * MINUTE)
+    _, [low], [high] = bank.band(400 * MINUTE)
+    surprises = [bank.surprises([v], 400 * MINUTE)[0] for v in (40.0, 103.0, 270.0)]
+    found = [Reading("events", v, s, low, high) for v, s in zip((40.0, 103.0, 270.0), surprises, strict=True)]
     assert [one.surprise >= 3.0 for one in found] == [True, False, True]
     assert [one.side for one in found if one.surprise >= 3.0] == ["dip", "peak"]
     for one in (found[0], found[2]):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from analyzers.anomaly.budget import BudgetSettings
 from analyzers.anomaly.budget_fleet import ShiftSettings
-from analyzers.anomaly.settings import BudgetSettings
 from benchmarks.ait_ads import main
 from benchmarks.ait_ads_alarms import alarms
 from benchmarks.ait_ads_data import ARCHIVE, WINDOW, Window, windows
