@@ -1,6 +1,6 @@
 """What the flow's host step tells of the four generated weeks of ``winnow bench weeks``.
 
-``winnow bench weeks_flow [--hosts N] [--seed S] [--json]``. Each host is judged by its own ``Habits`` with their default
+``winnow bench weeks_flow [--hosts N] [--seed S] [--json]``. Each host is judged by its own ``Habits``, by their default
 settings, by which any of the five metrics may alarm on either side. The host step knows no shifts of the fleet.
 """
 
