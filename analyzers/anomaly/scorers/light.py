@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzers.anomaly.scorers import calibration
-from analyzers.anomaly.scorers.channels import DAY, FAR
+from analyzers.anomaly.scorers.channels import DAY, FAR, Season
 from analyzers.anomaly.scorers.habituation import Habituation
 from analyzers.anomaly.scorers.likelihood import CLIP, HORIZON, SURPRISES, WARM
 from analyzers.anomaly.scorers.packing import Packer, Unpacker
@@ -153,8 +153,6 @@ class LightBank:
         self._learn_alarms(seen.fused)
         self._learn_likelihoods(seen, n)
         self._learn_season(seen)
-        # The first value counts as a residual: with few values no spread far below the level is believed.
-        row["off_squared"][first] = self.SPREAD * seen.values[first] ** 2
         fast = seen.fast
         high, low = np.maximum(row["high"], fast), np.minimum(row["low"], fast)
         less = self.SHRINK * (high - low)
@@ -190,7 +188,7 @@ class LightBank:
         row = self._row
         hourly = self._hours[self._place(time)]
         middle = self._offset + np.where(np.isnan(hourly), row["mean"], hourly) + row["drift"]
-        spread = deviations * np.sqrt(row["off_squared"] / self._weight(row["n"]))
+        spread = deviations * self._spread()
         return Band(middle, middle - spread, middle + spread)
 
     def deviations(self, values: npt.ArrayLike, time: int | npt.NDArray[np.int64]) -> Floats:
@@ -244,9 +242,8 @@ class LightBank:
         hourly = self._hours[place]
         unmet = np.isnan(hourly)
         residual = x - np.where(unmet, row["mean"], hourly)
-        weight = self._weight(n)
         raws = np.empty((CHANNELS, len(x)), np.float32)
-        raws[0] = np.abs(residual - row["drift"]) / (np.sqrt(row["off_squared"] / weight) + least)
+        raws[0] = np.abs(residual - row["drift"]) / (self._spread() + least)
         fast = row["fast"] + self.FAST * (x - row["fast"])
         beyond = np.maximum(np.maximum(fast - row["high"], row["low"] - fast), 0.0)
         raws[1] = beyond * (row["var"] > 0) / (np.sqrt(row["var"]) + least)
@@ -278,23 +275,29 @@ class LightBank:
         hours = np.broadcast_to(np.asarray(time % DAY * HOURS // DAY, np.intp), self._offset.shape)
         return hours, self._columns
 
-    def _weight(self, n: Floats) -> Floats:
-        """Return how much of ``off_squared`` is learned, and not what it began with."""
-        weight: Floats = -np.expm1(n * np.float32(math.log1p(-self.SPREAD))) + (n == 0)
-        return weight
+    def _spread(self) -> Floats:
+        """Return the standard deviation of residuals of the hour, at least a share of the level."""
+        row = self._row
+        n = row["n"]
+        # How much of ``off_squared`` is learned, and not the nothing it began with.
+        weight = -np.expm1(n * math.log1p(-self.SPREAD)) + (n == 0)
+        floor = np.float32(Season.FLOOR) * (self._offset + row["mean"]).astype(np.float32)
+        spread: Floats = np.sqrt(row["off_squared"] / weight + floor * floor)
+        return spread
 
     def _alarms(self, fused: Floats) -> npt.NDArray[np.bool_]:
+        loud: npt.NDArray[np.bool_] = fused >= self._alarm
+        if not loud.any():
+            return loud
         row = self._row
         since = row["n"] - row["last_alarm"]
         worst = row["worst"] * self.FADE**since
         higher = np.maximum(worst, self._alarm * (1 + row["raised"] * self.EASE**since))
         higher = np.where(since < self.SILENCE, Habituation.ESCALATION * worst, higher)
-        alarms: npt.NDArray[np.bool_] = (fused >= self._alarm) & ((row["last_alarm"] < 0) | (fused >= higher))
+        alarms: npt.NDArray[np.bool_] = loud & ((row["last_alarm"] < 0) | (fused >= higher))
         return alarms
 
     def _learn_alarms(self, fused: Floats) -> None:
-        if not (fused >= self._alarm).any():
-            return
         row = self._row
         alarms = self._alarms(fused) & (row["n"] >= self.WARMUP)
         if alarms.any():
