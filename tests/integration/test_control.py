@@ -49,7 +49,7 @@ def line(minute: int, second: float) -> bytes:
 def stream(minutes: range) -> list[bytes]:
     values = []
     for minute in minutes:
-        count = 300 if minute in BURSTS else random.Random(minute).randint(9, 11)
+        count = 300 if minute in BURSTS else random.Random(minute).randint(1, 60)
         values += [line(minute, i * 59.0 / count) for i in range(count)]
     return values
 
