@@ -205,3 +205,26 @@ def test_a_snapshot_of_another_version_is_refused() -> None:
     state = Alarm("web-1", BudgetSettings()).snapshot()
     with pytest.raises(ValueError, match="alarm of web-1: snapshot version 9"):
         Alarm.restore(BudgetSettings(), state.replace(b"\xa7version\x01", b"\xa7version\x09"))
+
+
+def test_what_does_not_tell_raises_nothing_and_is_named_beside_what_does() -> None:
+    silent = Reading("sources", 90.0, 6.0, 2.0, 12.0, tells=False)
+    assert unusual("web-1", 0, 0, [silent], 3.0) is None
+    telling = reading("logins", 4.0)
+    window = unusual("web-1", 0, 0, [silent, telling], 3.0)
+    assert window is not None
+    verdict = Alarm("web-1", warm()).judge(window)
+    assert verdict.anomaly is not None
+    assert (verdict.anomaly.lead, verdict.anomaly.moved, verdict.anomaly.passed) == (telling, (silent,), (telling,))
+
+
+def test_forty_metrics_that_do_not_tell_do_not_crowd_out_one_that_does() -> None:
+    crowd = [Reading(f"m{number}", 90.0, 6.0, 2.0, 12.0, tells=False) for number in range(40)]
+    window = unusual("web-1", 0, 0, [*crowd, reading("logins", 4.0)], 3.0)
+    assert window is not None and len(window.readings) == READINGS
+    assert "logins" in [one.metric for one in window.readings]
+
+
+def test_a_value_above_what_is_expected_is_a_peak_where_the_band_is_cut_at_0() -> None:
+    assert Reading("logins", 2.0, 3.0, 0.0, 6.0, middle=0.2).side == "peak"
+    assert Reading("logins", 2.0, 3.0, 0.0, 6.0).side == "dip"
