@@ -98,7 +98,8 @@ class Habits:
         self._grow(start, values)
         if not self._order:
             return Judged({})
-        row = np.sqrt([values.get(index, 0.0) for index in self._order])
+        # A sum of what a sender says may be negative.
+        row = np.sqrt([max(values.get(index, 0.0), 0.0) for index in self._order])
         surprises = self._bank.surprises(row, start)
         scores = 1.0 - 10.0**-surprises
         scores[~self._bank.warm] = -1.0

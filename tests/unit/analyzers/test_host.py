@@ -167,3 +167,14 @@ def test_scores_of_a_metric_still_being_learned_are_minus_1() -> None:
     rows, _ = play(Host("web-1", METRICS, AnomalySettings()), day(1, 160))
     scores = [dict(zip(r.metrics, r.scores, strict=True))["events"] for r in rows if r.seconds == 60]
     assert set(scores[:150]) == {-1.0} and min(scores[150:]) >= 0.0
+
+
+def test_a_sum_that_is_negative_or_no_number_harms_nothing() -> None:
+    host, same = Host("web-1", METRICS, WARM), Host("web-1", METRICS, WARM)
+    for minute in range(200):
+        host.close_window(window(minute, events=200 + minute % 50, bytes_out=(-1) ** minute * 10 ** (minute % 17)))
+        same.close_window(window(minute, events=200 + minute % 50))
+    found, expected = (one.close_window(window(200, events=4_000)) for one in (host, same))
+    assert dict(zip(found[0][-1].metrics, found[0][-1].scores, strict=True))["events"] == expected[0][-1].scores[0]
+    assert [signal.rule for signal in found[1]] == [signal.rule for signal in expected[1]] == ["events:peak"]
+    assert Host.restore(METRICS, WARM, host.snapshot()).snapshot() == host.snapshot()

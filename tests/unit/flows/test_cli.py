@@ -179,6 +179,7 @@ class TestBadUsage:
             (("get", "anomaly.leest"), "anomaly.leest cannot be changed live; what can: anomaly.per_day, "),
             (("history", "kafka.group"), "kafka.group cannot be changed live"),
             (("set", "host.grace", "3", "--reason", "r"), "host.grace cannot be changed live"),
+            (("set", "host.deviations", "3", "--reason", "r"), "host.deviations is no more; it is now anomaly.least"),
             (("set", "anomaly.least", "many", "--reason", "r"), "setting anomaly.least: "),
             (("set", "anomaly.least", "nan", "--reason", "r"), "setting anomaly.least: "),
             (("set", "anomaly.mute_minutes", "9" * 400, "--reason", "r"), "setting anomaly.mute_minutes: "),
