@@ -91,7 +91,8 @@ class AlertBook:
         opened: dict[Key, Alert] = {}
         gone: dict[Key, Alert] = {}
         for signal in signals:
-            key: Key = (signal.kind, signal.rule, signal.time - signal.time % self._window)
+            start = signal.opened or signal.time
+            key: Key = (signal.kind, signal.rule, start - start % self._window)
             known = self._alerts.get(key)
             if known is None and len(self._alerts) >= self._settings.max_open:
                 signal, key = self._make_room(signal, key, gone)

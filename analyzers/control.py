@@ -11,16 +11,23 @@ from msgspec import structs
 from pydantic import BaseModel, ValidationError
 
 from analyzers.alerts import AlertSettings
-from analyzers.host import HostEvents, HostSettings, Tuning
+from analyzers.anomaly.settings import AnomalySettings
+from analyzers.host import HostEvents, Tuning
 from analyzers.router import Candidate
 from state.alerts import Level
 from state.control import Control, Refusal, Setting, decode, refuse
 
 #: Settings that may be changed while the flow runs, to the model that says what their values may be.
 LIVE: dict[str, type[BaseModel]] = {
-    "host.deviations": HostSettings,
-    "host.mute_windows": HostSettings,
+    "anomaly.per_day": AnomalySettings,
+    "anomaly.least": AnomalySettings,
+    "anomaly.mute_minutes": AnomalySettings,
     "alerts.min_level": AlertSettings,
+}
+#: Settings that are no more, to what is set instead.
+REPLACED = {
+    "host.deviations": "anomaly.least, in decades of rarity and not in standard deviations",
+    "host.mute_windows": "anomaly.mute_minutes",
 }
 #: Changes of one setting that are kept; further ones are refused.
 MAX_CHANGES = 10_000
@@ -30,7 +37,7 @@ def check(name: str, value: Any) -> Refusal | None:
     """Say what is wrong with a new value of a setting, if anything; ``None`` as value means the configured one."""
     model = LIVE.get(name)
     if model is None:
-        return refuse("unknown_setting", f"{name} cannot be changed live; what can: {', '.join(LIVE)}")
+        return refuse("unknown_setting", unknown(name))
     if value is None:
         return None
     try:
@@ -38,6 +45,13 @@ def check(name: str, value: Any) -> Refusal | None:
     except ValidationError as error:
         return refuse("bad_value", f"setting {name}: {error.errors()[0]['msg']}")
     return None
+
+
+def unknown(name: str) -> str:
+    """Say that a setting cannot be changed live, and what can."""
+    if name in REPLACED:
+        return f"{name} is no more; it is now {REPLACED[name]}"
+    return f"{name} cannot be changed live; what can: {', '.join(LIVE)}"
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -65,9 +79,9 @@ class Timeline:
     Of several changes that hold from one event time, the one written last wins.
 
     >>> change = Setting(version=1, id="c-" + "0" * 20, author="ann", reason="noise", written_at=2 * 10**15,
-    ...                  from_time=10**15, name="host.deviations", value=4.0)
+    ...                  from_time=10**15, name="anomaly.least", value=4.0)
     >>> timeline = Timeline([Change(change, 0)])
-    >>> timeline.value("host.deviations", 10**15 - 1), timeline.value("host.deviations", 10**15)
+    >>> timeline.value("anomaly.least", 10**15 - 1), timeline.value("anomaly.least", 10**15)
     (None, 4.0)
     """
 
@@ -137,9 +151,8 @@ class Timeline:
         """
         if isinstance(item, Candidate):
             return structs.replace(item, lowest=self.lowest(item.time))
-        deviations = self.value("host.deviations", item.start)
-        mute_windows = self.value("host.mute_windows", item.start)
-        return structs.replace(item, tuning=Tuning(deviations, mute_windows))
+        tuning = Tuning(*(self.value(f"anomaly.{name}", item.start) for name in Tuning.__struct_fields__))
+        return structs.replace(item, tuning=tuning)
 
 
 def read(raw: bytes | None, offset: int, timeline: Timeline) -> Told | Refusal:

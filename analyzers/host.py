@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import structs
 
-from analyzers.anomaly.gaussian import GaussianScorer
-from analyzers.metrics import Metric, MetricSet, Partial
+from analyzers.anomaly.budget import MINUTE, Verdict
+from analyzers.anomaly.budget_anomaly import Anomaly, Reading
+from analyzers.anomaly.habits import Habits, meaning_of
+from analyzers.anomaly.settings import AnomalySettings, BudgetSettings
+from analyzers.metrics import Meaning, MetricSet, Partial
 from state.alerts import Level, Signal
 from state.windows import HostSeen, HostWindow
 
@@ -19,24 +22,17 @@ WINDOW = WINDOW_SECONDS * 1_000_000
 ROLLUPS = (600, 3600)
 
 
-class HostSettings(BaseModel):
-    """How a host's windows are scored."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    grace: int = Field(default=30, ge=2, description="Windows a metric is learned before it is scored.")
-    spread: float = Field(default=0.35, gt=0, description="Least standard deviation believed, in log(1 + value).")
-    deviations: float = Field(default=5.0, gt=0, description="Standard deviations from which a metric is an anomaly.")
-    mute_windows: int = Field(
-        default=30, ge=0, le=525_600, description="Windows for which an alarmed metric stays silent."
-    )
-
-
 class Tuning(msgspec.Struct, frozen=True):
-    """Settings that were changed while the flow runs; ``None``: as configured."""
+    """Settings of anomalies that were changed while the flow runs; ``None``: as configured."""
 
-    deviations: float | None = None
-    mute_windows: int | None = None
+    per_day: int | None = None
+    least: float | None = None
+    mute_minutes: float | None = None
+
+    def of(self, settings: BudgetSettings) -> BudgetSettings:
+        """Return the settings with these changes."""
+        changed = {name: value for name, value in structs.asdict(self).items() if value is not None}
+        return settings.model_copy(update=changed) if changed else settings
 
 
 class HostEvents(msgspec.Struct, frozen=True):
@@ -59,8 +55,11 @@ class _Saved(msgspec.Struct):
     name: str
     #: Names of the metric set that indices refer to.
     names: tuple[str, ...]
-    scorers: dict[int, tuple[float, ...]]
-    muted: dict[int, int]
+    habits: bytes
+    #: Until when a limit that was passed says all there is to say of a metric, µs.
+    limited: dict[int, int]
+    #: Of the anomaly that others are added to.
+    rule: str
     rollups: dict[int, tuple[int, Partial]]
     events: int
     first_seen: int
@@ -71,21 +70,24 @@ class Host:
     """One host's behaviour. ``close_window`` once a window, in order of time; then ``snapshot`` at will.
 
     >>> from analyzers.metrics import Metric, MetricSet, Partial
-    >>> host = Host("web-1", MetricSet([Metric("events", "all events", "count")]), HostSettings())
+    >>> host = Host("web-1", MetricSet([Metric("events", "all events", "count")]), AnomalySettings())
     >>> rows, signals = host.close_window(HostEvents("web-1", 0, Partial({0: 7}), 5, 9, 7))
     >>> rows[0].values, signals, host.seen().events
     ((7.0,), [], 7)
     """
 
-    VERSION = 1
+    VERSION = 2
 
-    def __init__(self, name: str, metrics: MetricSet, settings: HostSettings) -> None:
+    def __init__(self, name: str, metrics: MetricSet, settings: AnomalySettings) -> None:
         self.name = name
+        #: What became of the last window, if something in it was unusual.
+        self.verdict: Verdict | None = None
         self._metrics = metrics
         self._settings = settings
         self._versions = (("metrics", metrics.version),)
-        self._scorers: dict[int, GaussianScorer] = {}
-        self._muted: dict[int, int] = {}
+        self._habits = Habits(name, metrics, settings)
+        self._limited: dict[int, int] = {}
+        self._rule = ""
         self._rollups: dict[int, tuple[int, Partial]] = {}
         self._events = 0
         self._first_seen = 0
@@ -98,28 +100,22 @@ class Host:
         if window.events:
             self._first_seen = min(self._first_seen, window.first) if self._first_seen else window.first
             self._last_seen = max(self._last_seen, window.last)
-        for index in values:
-            if index not in self._scorers:
-                self._scorers[index] = GaussianScorer(self._settings.grace, self._settings.spread)
-        signals: list[Signal] = []
-        scores: dict[int, float] = {}
-        for index, scorer in self._scorers.items():
-            value = values.get(index, 0.0)
-            scores[index] = scorer.score_one(value)
-            signal = self._judge(index, value, scorer, window)
-            if signal is not None:
-                signals.append(signal)
-            scorer.learn_one(value)
+        budget = window.tuning.of(self._settings) if window.tuning else self._settings
+        signals = self._check_limits(values, window, budget)
+        judged = self._habits.judge(window.start, values, self._limited, budget)
+        self.verdict = judged.verdict
+        if judged.verdict is not None and judged.verdict.anomaly is not None:
+            signals.append(self._say(judged.verdict, judged.verdict.anomaly))
         rows = list(self._roll_up(window))
-        if self._scorers:
-            order = sorted(self._scorers, key=lambda i: self._metrics.names[i])
+        if judged.scores:
+            order = sorted(judged.scores, key=lambda i: self._metrics.names[i])
             row = HostWindow(
                 self.name,
                 window.start,
                 WINDOW_SECONDS,
                 tuple(self._metrics.names[i] for i in order),
                 tuple(values.get(i, 0.0) for i in order),
-                tuple(scores[i] for i in order),
+                tuple(judged.scores[i] for i in order),
             )
             rows.append(row)
         signals.sort(key=lambda signal: signal.rule)
@@ -136,50 +132,59 @@ class Host:
         """Return the host's totals."""
         return HostSeen(self.name, self._events, self._first_seen, self._last_seen)
 
-    def _judge(self, index: int, value: float, scorer: GaussianScorer, window: HostEvents) -> Signal | None:
-        metric = self._metrics.metrics[index]
-        tuning = window.tuning or Tuning()
-        deviations = self._settings.deviations if tuning.deviations is None else tuning.deviations
-        mute = self._settings.mute_windows if tuning.mute_windows is None else tuning.mute_windows
-        if metric.threshold is not None and metric.peak and value >= metric.threshold:
+    def _check_limits(self, values: dict[int, float], window: HostEvents, budget: BudgetSettings) -> list[Signal]:
+        """Return a signal for each metric past its limit, which tells no anomaly for a while."""
+        signals = []
+        for index in [index for index, until in self._limited.items() if until <= window.start]:
+            del self._limited[index]
+        for index, value in values.items():
+            metric = self._metrics.metrics[index]
+            if metric.threshold is None or metric.peak is None or value < metric.threshold:
+                continue
             # The minute in which the same attack ends is below the limit: no news beside this.
-            self._muted[index] = window.start + mute * WINDOW
-            reason = f"{metric.name} was {value:,.0f} in a minute; the limit is {metric.threshold:,.0f}"
-            return self._signal("threshold", metric, "peak", window, reason)
-        if scorer.seen < self._settings.grace or self._muted.get(index, -1) > window.start:
-            return None
-        deviation = scorer.deviation(value)
-        side = "peak" if deviation > 0 else "dip"
-        meaning = metric.peak if deviation > 0 else metric.dip
-        if meaning is None or abs(deviation) < deviations or (side == "peak" and value < metric.floor):
-            return None
-        self._muted[index] = window.start + mute * WINDOW
-        low, high = scorer.band()
-        reason = (
-            f"{metric.name} was {value:,.0f} in a minute; {low:,.0f} to {high:,.0f} is usual here"
-            f" ({abs(deviation):.1f} standard deviations {'above' if deviation > 0 else 'below'},"
-            f" {scorer.seen:,} minutes learned)"
-        )
-        return self._signal("anomaly", metric, side, window, reason)
+            self._limited[index] = window.start + max(round(budget.mute_minutes * MINUTE), 1)
+            signals.append(
+                Signal(
+                    kind="threshold",
+                    rule=f"{metric.name}:peak",
+                    name=metric.peak.name,
+                    # A limit says that something is too much for anyone; an anomaly only that it is new here.
+                    level=metric.peak.severity,
+                    entity=self.name,
+                    time=window.start,
+                    reason=f"{metric.name} was {value:,.0f} in a minute; the limit is {metric.threshold:,.0f}",
+                    techniques=metric.peak.techniques,
+                    tactics=metric.peak.tactics,
+                    versions=self._versions,
+                )
+            )
+        return signals
 
-    def _signal(self, kind: str, metric: Metric, side: str, window: HostEvents, reason: str) -> Signal:
-        meaning = metric.peak if side == "peak" else metric.dip
-        if meaning is None:
-            raise ValueError(f"metric {metric.name} has no meaning of a {side}")
-        # A threshold says that something is too much for anyone; an anomaly only that it is new here.
-        level = meaning.severity if kind == "threshold" else Level(min(meaning.severity, Level.medium))
+    def _say(self, verdict: Verdict, anomaly: Anomaly) -> Signal:
+        """Return an anomaly as a signal; one that is added to another is a signal of the same rule and alert."""
+        lead, *others = (self._meaning(reading) for reading in anomaly.passed)
+        if verdict.status == "alarm" or not self._rule:
+            self._rule = f"{anomaly.lead.metric}:{anomaly.lead.side}"
+        meanings = (lead, *others)
         return Signal(
-            kind="threshold" if kind == "threshold" else "anomaly",
-            rule=f"{metric.name}:{side}",
-            name=meaning.name,
-            level=level,
+            kind="anomaly",
+            rule=self._rule,
+            name=lead.name,
+            level=min(max(meaning.severity for meaning in meanings), Level.medium),
             entity=self.name,
-            time=window.start,
-            reason=reason,
-            techniques=meaning.techniques,
-            tactics=meaning.tactics,
+            time=anomaly.time,
+            opened=anomaly.opened,
+            reason=anomaly.text(),
+            techniques=tuple(dict.fromkeys(t for meaning in meanings for t in meaning.techniques)),
+            tactics=tuple(dict.fromkeys(t for meaning in meanings for t in meaning.tactics)),
             versions=self._versions,
         )
+
+    def _meaning(self, reading: Reading) -> Meaning:
+        meaning = meaning_of(self._metrics.metrics[self._metrics.names.index(reading.metric)], reading)
+        if meaning is None:
+            raise ValueError(f"metric {reading.metric} has no meaning of a {reading.side}")
+        return meaning
 
     def _roll_up(self, window: HostEvents) -> Iterator[HostWindow]:
         for seconds in ROLLUPS:
@@ -210,8 +215,9 @@ class Host:
                 self.VERSION,
                 self.name,
                 self._metrics.names,
-                {i: s.snapshot() for i, s in self._scorers.items()},
-                self._muted,
+                self._habits.snapshot(),
+                self._limited,
+                self._rule,
                 self._rollups,
                 self._events,
                 self._first_seen,
@@ -220,7 +226,7 @@ class Host:
         )
 
     @classmethod
-    def restore(cls, metrics: MetricSet, settings: HostSettings, state: bytes) -> Host:
+    def restore(cls, metrics: MetricSet, settings: AnomalySettings, state: bytes) -> Host:
         """Return a host that goes on from a snapshot; metrics that are no longer defined are dropped.
 
         Raises:
@@ -231,12 +237,9 @@ class Host:
             raise ValueError(f"host {saved.name}: snapshot version {saved.version} cannot be read")
         host = cls(saved.name, metrics, settings)
         moved = {old: metrics.names.index(n) for old, n in enumerate(saved.names) if n in metrics.names}
-        host._scorers = {
-            moved[i]: GaussianScorer.restore(s, grace=settings.grace, spread=settings.spread)
-            for i, s in saved.scorers.items()
-            if i in moved
-        }
-        host._muted = {moved[i]: until for i, until in saved.muted.items() if i in moved}
+        host._habits = Habits.restore(saved.name, metrics, settings, saved.habits, moved)
+        host._limited = {moved[i]: until for i, until in saved.limited.items() if i in moved}
+        host._rule = saved.rule
         for seconds, (start, partial) in saved.rollups.items():
             kept = Partial(
                 {moved[i]: v for i, v in partial.sums.items() if i in moved},

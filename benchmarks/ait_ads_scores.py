@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from analyzers.anomaly.gaussian import GaussianScorer
 from analyzers.anomaly.rarity import Rarity, Surprise
 from analyzers.anomaly.rarity_fleet import Fleet
 from benchmarks.ait_ads_data import WINDOW, Window, judged, minutes
+from benchmarks.gaussian import GaussianScorer
 
 
 class Rank(NamedTuple):

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from analyzers.host import WINDOW, Host, HostEvents, HostSettings
+from analyzers.anomaly.settings import AnomalySettings
+from analyzers.host import WINDOW, Host, HostEvents
 from analyzers.metrics import MetricSet
 from analyzers.router import Router
 from flows.traffic import Traffic
@@ -86,7 +87,7 @@ def learned(metrics: MetricSet, by_host: dict[str, list[OpenWindow]]) -> list[Ho
     """Return hosts that have learned their windows."""
     hosts = []
     for name, own in by_host.items():
-        host = Host(name, metrics, HostSettings())
+        host = Host(name, metrics, AnomalySettings())
         for number in range(LEARNED):
             window = own[number % len(own)]
             start = START + number * WINDOW

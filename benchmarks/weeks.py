@@ -39,7 +39,7 @@ class Told(NamedTuple):
 def main() -> int:
     """Measure and print; the figures as JSON with ``--json``."""
     parser = argparse.ArgumentParser(prog="winnow bench weeks", description=__doc__)
-    parser.add_argument("--scorer", default="analyzers.anomaly.gaussian:GaussianScorer", metavar="MODULE:CLASS")
+    parser.add_argument("--scorer", default="benchmarks.gaussian:GaussianScorer", metavar="MODULE:CLASS")
     parser.add_argument("--hosts", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")

@@ -29,7 +29,7 @@ from state.embedded import EmbeddedServices
 from state.postgres import connect
 from state.revisions import migrate
 
-#: Past that is sent at once when the demo starts, seconds: hosts have habits by the time the live part begins.
+#: Past that is sent at once when the demo starts, seconds: charts have something to show when the live part begins.
 HISTORY = 2 * 3600
 #: Attacks of the live part: scenario and seconds after its start. All six, so that each can be seen.
 ATTACKS = (
@@ -95,6 +95,7 @@ def demo(seconds: float | None, headless: bool, seed: int, say: Callable[[str], 
             began = time.monotonic()
             producer.start()
             say(f"two hours of traffic are being sent, then it goes on live; metrics: http://127.0.0.1:{port}/metrics")
+            say("rules and limits alert at once; anomalies of a host only when it has been known for a day")
             if headless:
                 _wait(stop, seconds, flow, database, say, began)
             else:

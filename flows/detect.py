@@ -13,7 +13,7 @@ from typing import Any
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
 
-from analyzers.anomaly.gaussian import GaussianScorer
+from analyzers.anomaly.scorers.registry import make_scorer
 from analyzers.control import Timeline
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
@@ -52,7 +52,8 @@ def build(
     control: ControlSource | None = None,
 ) -> Dataflow:
     """Build the graph; a replay has no control topic, and its rules stay what they are."""
-    GaussianScorer()  # brings River in now; at the first closed window it would stall the stream for seconds
+    for name in set(settings.anomaly.scorers.values()):
+        make_scorer(name)  # brings River's in now; at the first closed window it would stall the stream for seconds
     router = Router()
     flow = Dataflow("detect")
     batches = op.input("source", flow, source)
@@ -70,7 +71,7 @@ def build(
     released = op.stateful_batch("align", to_align, logic)
     items = op.map("by_host", released, by_host)
     hosts = op.stateful_batch(
-        "host", items, partial(HostLogic, host_metrics, settings.host, router, settings.alerts.lowest)
+        "host", items, partial(HostLogic, host_metrics, settings.anomaly, router, settings.alerts.lowest)
     )
 
     at_once = op.flat_map("at_once", counted, at_once_by_entity)
@@ -122,12 +123,16 @@ def load_metrics(settings: Settings) -> MetricSet:
     """Load the host metrics in force.
 
     Raises:
-        UsageError: the file of the settings cannot be read, or is no metric set.
+        UsageError: the file of the settings cannot be read, or is no metric set, or a metric that the settings choose a
+            scorer for is not in it.
     """
     try:
-        return MetricSet.load(settings.metrics.definitions) if settings.metrics.definitions else MetricSet.load()
+        found = MetricSet.load(settings.metrics.definitions) if settings.metrics.definitions else MetricSet.load()
     except (OSError, ValueError) as error:
         raise UsageError(f"setting metrics.definitions: {error}") from error
+    if wrong := sorted(settings.anomaly.scorers.keys() - set(found.names)):
+        raise UsageError(f"setting anomaly.scorers: no metric {wrong[0]!r}; known: {', '.join(found.names)}")
+    return found
 
 
 def to_shards(collected: Collected) -> Iterable[tuple[str, ShardItem]]:

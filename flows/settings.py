@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from analyzers.alerts import AlertSettings
-from analyzers.host import HostSettings
+from analyzers.anomaly.settings import AnomalySettings
 from dashboards.settings import DSN_VARIABLE
 from operators.clock import TimeSettings
 from operators.formats.settings import FormatSettings
@@ -23,6 +23,8 @@ from state.postgres import PostgresSettings
 PREFIX = "WINNOW_"
 #: Names with our prefix that are no settings: where the settings are, what the console is told, and what tests read.
 OTHERS = {"WINNOW_CONFIG", DSN_VARIABLE, "WINNOW_DATA", "WINNOW_TEST_KAFKA"}
+#: Sections that are no more, and what is to be done.
+REPLACED = {"host": "anomalies are set in section anomaly (host.deviations: anomaly.least; mute_windows: mute_minutes)"}
 
 
 class SettingsError(Exception):
@@ -156,7 +158,7 @@ class Settings(BaseSettings):
     time: TimeSettings = TimeSettings()
     rules: RuleSettings = RuleSettings()
     metrics: MetricSettings = MetricSettings()
-    host: HostSettings = HostSettings()
+    anomaly: AnomalySettings = AnomalySettings()
     alerts: AlertSettings = AlertSettings()
     limits: LimitSettings = LimitSettings()
     recovery: RecoverySettings = RecoverySettings()
@@ -210,7 +212,12 @@ def load_settings(path: Path | None = None) -> Settings:
 
 def _said(place: tuple[int | str, ...], kind: str, message: str) -> str:
     name = ".".join(map(str, place))
-    return f"unknown setting {name}" if kind == "extra_forbidden" else f"setting {name}: {message}"
+    return _unknown(name) if kind == "extra_forbidden" else f"setting {name}: {message}"
+
+
+def _unknown(name: str) -> str:
+    section = name.partition(".")[0]
+    return f"unknown setting {name}" + (f": {REPLACED[section]}" if section in REPLACED else "")
 
 
 def _refuse_wrong_variables() -> None:
@@ -225,7 +232,7 @@ def _refuse_wrong_variables() -> None:
             name = ".".join(parts[: depth + 1])
             field = model.model_fields.get(part)
             if field is None:
-                raise SettingsError(f"unknown setting {name} (environment variable {variable})")
+                raise SettingsError(f"{_unknown(name)} (environment variable {variable})")
             section = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
             if depth == len(parts) - 1 and (section or get_origin(field.annotation) in (list, tuple, dict)):
                 try:

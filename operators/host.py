@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 from bytewax.operators import StatefulBatchLogic
 
-from analyzers.host import Host, HostEvents, HostSettings
+from analyzers.anomaly.settings import AnomalySettings
+from analyzers.host import Host, HostEvents
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router import Candidate, Lane, Router
@@ -81,7 +82,7 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
     """
 
     def __init__(
-        self, host_metrics: MetricSet, settings: HostSettings, router: Router, lowest: Level, state: bytes | None
+        self, host_metrics: MetricSet, settings: AnomalySettings, router: Router, lowest: Level, state: bytes | None
     ) -> None:
         self._host = Host.restore(host_metrics, settings, state) if state is not None else None
         self._new = partial(Host, metrics=host_metrics, settings=settings)
@@ -103,6 +104,8 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                 host = self._new(host_of(value))
             if isinstance(value, HostEvents):
                 rows, signals = host.close_window(value)
+                if host.verdict is not None:
+                    metrics.UNUSUAL.labels(status=host.verdict.status).inc()
                 out += rows
                 # What many hosts did together says nothing about one.
                 out += overflowing(value) if host.name.startswith(RESERVED) else signals

@@ -10,6 +10,12 @@ REJECTED = Counter("winnow_rejected", "Messages that are no event.", ["format", 
 LATE = Counter("winnow_late_events", "Events left out of windows: late, or too far ahead of the clock.", ["why"])
 CONTROL = Counter("winnow_control_messages", "Messages of the control topic, by kind.", ["kind"])
 DECIDED = Counter("winnow_decided", "Events decided, by lane.", ["lane"])
+UNUSUAL = Counter(
+    "winnow_unusual_windows",
+    "Windows of hosts in which something was unusual, by what became of them: alarm or added (alerted), muted, quiet, "
+    "spent (the budget had no room), warming (the host is new).",
+    ["status"],
+)
 MATCHES = Counter("winnow_rule_matches", "Matches of Sigma rules, by level.", ["level"])
 RULES = Gauge("winnow_rules", "Rules of each version that judges some partition of this worker.", ["version"])
 RULES_SWAPS = Counter("winnow_rules_swaps", "Partitions that took another version of the rules into force.")

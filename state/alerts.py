@@ -49,6 +49,8 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     raw: bytes = b""
     #: Versions that decided: rule set, metric set, model.
     versions: tuple[tuple[str, str], ...] = ()
+    #: When what it belongs to began, µs, if that was before: the two are one alert. 0: at its own time.
+    opened: int = 0
 
 
 class Alert(msgspec.Struct, frozen=True, gc=False):

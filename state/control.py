@@ -60,7 +60,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Setting(Control, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="setting"):
     """A live setting has another value from an event time on."""
 
-    name: Annotated[Name, Meta(description="Dotted name of the setting, such as host.deviations.")]
+    name: Annotated[Name, Meta(description="Dotted name of the setting, such as anomaly.least.")]
     value: Annotated[
         Annotated[int, Meta(ge=-(10**18), le=10**18)] | float | bool | Annotated[str, Meta(max_length=1_000)] | None,
         Meta(description="The new value; null: what the settings file and the environment say."),

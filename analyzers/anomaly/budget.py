@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
 
 from analyzers.anomaly.budget_anomaly import COMPANIONS, Anomaly, Reading, Unusual
 from analyzers.anomaly.rarity_fleet import key_of
+from analyzers.anomaly.settings import BudgetSettings as BudgetSettings
 
 MINUTE = 60_000_000
 DAY = 1_440 * MINUTE
@@ -21,28 +21,6 @@ BREAK = 10 * MINUTE
 FORGETS = 3 * DAY
 
 Status = Literal["warming", "quiet", "muted", "spent", "alarm", "added"]
-
-
-class BudgetSettings(BaseModel):
-    """How many anomalies of a host are worth saying, and which."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    per_day: int = Field(default=5, ge=1, le=1_000, description="Anomalies a host in any 24 hours, at most.")
-    warm_hours: float = Field(default=24.0, ge=0, description="Hours for which a new host is silent.")
-    least: float = Field(default=3.0, ge=0, le=15, description="Decades below which nothing is an anomaly.")
-    step: float = Field(default=0.4, ge=0, description="Decades by which an anomaly raises the threshold.")
-    calm_hours: float = Field(default=24.0, gt=0, description="Hours in which half of that rise is taken back.")
-    open_minutes: float = Field(
-        default=15.0,
-        ge=0,
-        le=1_440,
-        description="Minutes for which an anomaly stays open: what else passes on its host is added and costs nothing.",
-    )
-    mute_minutes: float = Field(default=60.0, ge=0, description="Minutes for which an alarmed metric stays silent.")
-    habituation: float = Field(
-        default=0.25, ge=0, description="Decades more that a metric needs for each anomaly it raised of late."
-    )
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -108,7 +86,8 @@ class Alarm:
         self.host = host
         #: Anomalies that the budget had no room for, so far.
         self.refused = 0
-        self._settings = settings
+        #: May be changed between windows.
+        self.settings = settings
         self._now = 0
         self._opened = 0
         self._raised = 0.0
@@ -118,13 +97,13 @@ class Alarm:
 
     def judge(self, window: Unusual) -> Verdict:
         """Judge an unusual window; one that is older than the last is judged as if it came right after it."""
-        settings = self._settings
+        settings = self.settings
         now = max(window.time, self._now)
         if self._now:
             self._raised *= 2.0 ** ((self._now - now) / (settings.calm_hours * 60 * MINUTE))
         threshold, self._now = settings.least + self._raised, now
         self._follow(now, window.readings)
-        loud = [reading for reading in window.readings if reading.surprise >= threshold]
+        loud = [reading for reading in window.readings if reading.tells and reading.surprise >= threshold]
         passed = [reading for reading in loud if self._heard(reading, now, threshold)]
         warm_at = window.born + round(settings.warm_hours * 60 * MINUTE)
         if not passed:
@@ -185,14 +164,14 @@ class Alarm:
 
     def _rise(self) -> None:
         # Not without end: what a storm, or all that is new on a new host, has raised must fall again within days.
-        settings = self._settings
+        settings = self.settings
         self._raised = min(self._raised + settings.step, settings.step * settings.per_day)
 
     def _heard(self, reading: Reading, start: int, threshold: float) -> bool:
         known = self._alarmed.get(key_of(reading.metric))
         if known is None:
             return True
-        needed = threshold + self._settings.habituation * self._count(known, start)
+        needed = threshold + self.settings.habituation * self._count(known, start)
         return start >= known.until and reading.surprise >= needed
 
     def _mute(self, metric: str, start: int) -> None:
@@ -203,7 +182,7 @@ class Alarm:
             # What alarmed least of late gives way; those still mute stay, unless all are.
             least = min(self._alarmed.items(), key=lambda item: (item[1].until, self._count(item[1], start), item[0]))
             del self._alarmed[least[0]]
-        self._alarmed[key] = _Alarmed(start + round(self._settings.mute_minutes * MINUTE), count, start)
+        self._alarmed[key] = _Alarmed(start + round(self.settings.mute_minutes * MINUTE), count, start)
 
     def _count(self, known: _Alarmed, start: int) -> float:
         return float(known.count * 2.0 ** ((known.at - start) / FORGETS))

@@ -48,13 +48,18 @@ class Reading(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     #: Windows in which the value is expected once, of what is rare and not much or little; 0 otherwise.
     expected_every: float = 0.0
+    #: Whether an anomaly may be about it; what does not tell is only named beside one that does.
+    tells: bool = True
+    #: The value expected; unset: the middle of the band.
+    middle: float | None = None
 
     @property
     def side(self) -> Side:
         """Return on which side of what is expected the value lies."""
         if self.expected_every:
             return "rare"
-        return "dip" if self.value < (self.low + self.high) / 2.0 else "peak"
+        middle = (self.low + self.high) / 2.0 if self.middle is None else self.middle
+        return "dip" if self.value < middle else "peak"
 
 
 class Unusual(msgspec.Struct, frozen=True):
@@ -70,10 +75,17 @@ class Unusual(msgspec.Struct, frozen=True):
 
 
 def unusual(host: str, time: int, born: int, readings: Iterable[Reading], least: float) -> Unusual | None:
-    """Return what is unusual of a window, or ``None`` if no reading has ``least`` decades."""
+    """Return what is unusual of a window, or ``None`` if no reading that tells has ``least`` decades."""
     found = [reading for reading in readings if reading.surprise >= UNUSUAL]
-    found.sort(key=lambda reading: (-reading.surprise, reading.metric))
-    return Unusual(host, time, born, tuple(found[:READINGS])) if found and found[0].surprise >= least else None
+    if not any(reading.tells and reading.surprise >= least for reading in found):
+        return None
+    # What tells has a place before what does not.
+    found.sort(key=lambda reading: (not reading.tells, -reading.surprise, reading.metric))
+    return Unusual(host, time, born, tuple(sorted(found[:READINGS], key=_order)))
+
+
+def _order(reading: Reading) -> tuple[float, str]:
+    return -reading.surprise, reading.metric
 
 
 class Anomaly(msgspec.Struct, frozen=True):
@@ -101,17 +113,23 @@ class Anomaly(msgspec.Struct, frozen=True):
 
     def text(self) -> str:
         """Return the explanation as one sentence."""
-        said = f"{self.lead.metric} was {self.lead.value:,.4g} on {self.host} at {iso(self.time)}; {_usual(self.lead)}"
+        said = (
+            f"{self.lead.metric} was {_number(self.lead.value)} on {self.host} at {iso(self.time)}; {_usual(self.lead)}"
+        )
         if self.since < self.time:
             said += f"; unusual since {iso(self.since)}"
         if self.moved:
-            said += "; with it moved " + ", ".join(f"{other.metric} ({other.value:,.4g})" for other in self.moved)
+            said += "; with it moved " + ", ".join(f"{other.metric} ({_number(other.value)})" for other in self.moved)
         return said
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1_000.0 else f"{value:,.3g}"
 
 
 def _usual(reading: Reading) -> str:
     if reading.side != "rare":
-        return f"{reading.low:,.4g} to {reading.high:,.4g} is usual here"
+        return f"{_number(reading.low)} to {_number(reading.high)} is usual here"
     hours = reading.expected_every / 60.0
     often = f"{reading.expected_every:,.0f} minutes" if hours < 2 else f"{hours:,.0f} hours"
     return f"it is seen here once in {often} or so"

@@ -133,7 +133,7 @@ class FleetShift:
         absorbed: list[str] = []
         for window in windows:
             left = tuple(r for r in window.readings if r.surprise > explained.get((r.metric, r.side), -1.0))
-            if left and left[0].surprise >= self._settings.least:
+            if any(reading.tells and reading.surprise >= self._settings.least for reading in left):
                 alone.append(window if left == window.readings else structs.replace(window, readings=left))
             else:
                 absorbed.append(window.host)
@@ -179,7 +179,7 @@ class FleetShift:
         touched: dict[tuple[str, Side], list[tuple[str, Reading]]] = {}
         for window in windows:
             for reading in window.readings:
-                if reading.surprise >= self._settings.least:
+                if reading.tells and reading.surprise >= self._settings.least:
                     touched.setdefault((reading.metric, reading.side), []).append((window.host, reading))
         for key, rows in touched.items():
             known = self._metrics.pop(key) if key in self._metrics else _Metric({}, start)

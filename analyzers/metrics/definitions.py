@@ -88,6 +88,8 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threshold: float | None = None
     #: An anomalous value below this is no peak worth a signal, however quiet the host is.
     floor: float = 0.0
+    #: A fall from a usual value below this is no dip worth a signal.
+    usual: float = 0.0
     peak: Meaning | None = None
     dip: Meaning | None = None
 

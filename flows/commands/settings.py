@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Change a live setting from an event time on. A time that the flow has already passed changes "
         "nothing that it has judged.",
     )
-    change.add_argument("name", metavar="NAME", help="the setting, such as host.deviations")
+    change.add_argument("name", metavar="NAME", help="the setting, such as anomaly.least")
     change.add_argument("value", metavar="VALUE", help='the new value; "default": what is configured')
     change.add_argument(
         "--from",
@@ -159,10 +159,10 @@ def _timeline(settings: Settings) -> Timeline:
 
 
 def _known(name: str | None) -> None:
-    from analyzers.control import LIVE
+    from analyzers.control import LIVE, unknown
 
     if name is not None and name not in LIVE:
-        raise UsageError(f"{name} cannot be changed live; what can: {', '.join(LIVE)}")
+        raise UsageError(unknown(name))
 
 
 def _configured(settings: Settings, name: str) -> Any:

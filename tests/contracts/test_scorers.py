@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 from river import checks
 
+from analyzers.anomaly.habits import Habits
 from analyzers.anomaly.scorers.registry import make_scorer, scorer_types
 from analyzers.anomaly.scorers.scorer import TIME
+from analyzers.anomaly.settings import AnomalySettings
+from analyzers.metrics import MetricSet
 
 NAMES = sorted(scorer_types())
 MINUTE = 60_000_000
+METRICS = MetricSet.load()
 
 
 def stream(seed: int, count: int) -> list[tuple[dict[str, int], float]]:
@@ -114,6 +118,53 @@ class TestEveryScorer:
             if other != name:
                 with pytest.raises(ValueError, match=other):
                     scorer_types()[other].restore(state)
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestEveryScorerInTheFlow:
+    """As chosen for a metric by ``anomaly.scorers``."""
+
+    def windows(self, count: int) -> list[dict[int, float]]:
+        chance = random.Random(7)
+        return [{0: float(chance.randint(200, 260)), 1: float(chance.randint(0, 3))} for _ in range(count)]
+
+    def test_a_restart_midway_gives_the_same_scores_and_anomalies(self, name: str) -> None:
+        settings = AnomalySettings(warm_hours=0, least=2, scorers={METRICS.names[0]: name})
+        moved = {index: index for index in range(len(METRICS.names))}
+        windows = [*self.windows(620), {0: 9_000.0, 1: 2.0}, {0: 230.0, 1: 1.0}, {0: 11_000.0}]
+        whole = Habits("web-1", METRICS, settings)
+        expected = [whole.judge(minute * MINUTE, values) for minute, values in enumerate(windows)]
+        for stop in (1, 300, 621):
+            habits = Habits("web-1", METRICS, settings)
+            found = []
+            for minute, values in enumerate(windows):
+                if minute == stop:
+                    habits = Habits.restore("web-1", METRICS, settings, habits.snapshot(), moved)
+                found.append(habits.judge(minute * MINUTE, values))
+            assert found == expected, f"stopped after {stop}"
+
+    def test_a_peak_forty_times_what_is_usual_is_told_with_its_band(self, name: str) -> None:
+        habits = Habits("web-1", METRICS, AnomalySettings(warm_hours=0, scorers={METRICS.names[0]: name}))
+        for minute, values in enumerate(self.windows(620)):
+            verdict = habits.judge(minute * MINUTE, values).verdict
+            assert verdict is None or verdict.anomaly is None
+        verdict = habits.judge(620 * MINUTE, {0: 9_000.0, 1: 2.0}).verdict
+        assert verdict is not None and verdict.anomaly is not None
+        lead = verdict.anomaly.lead
+        assert (lead.metric, lead.side) == (METRICS.names[0], "peak")
+        assert 120 < lead.low < 230 < lead.high < 350
+
+    def test_another_choice_after_a_restart_begins_anew_and_leaves_the_rest_as_it_was(self, name: str) -> None:
+        before = AnomalySettings(scorers={METRICS.names[0]: name})
+        other = AnomalySettings(scorers={METRICS.names[0]: next(one for one in NAMES if one != name)})
+        moved = {index: index for index in range(len(METRICS.names))}
+        habits, same = Habits("web-1", METRICS, before), Habits("web-1", METRICS, before)
+        for minute, values in enumerate(self.windows(300)):
+            habits.judge(minute * MINUTE, values)
+            same.judge(minute * MINUTE, values)
+        habits = Habits.restore("web-1", METRICS, other, habits.snapshot(), moved)
+        found, kept = (one.judge(300 * MINUTE, {0: 230.0, 1: 2.0}).scores for one in (habits, same))
+        assert found[1] == kept[1] >= 0.0
 
 
 def test_a_misspelt_scorer_or_setting_is_named_with_those_there_are() -> None:

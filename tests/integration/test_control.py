@@ -32,8 +32,13 @@ from tests.integration.live import create_topic, environment, ledger, running, s
 START = 1_704_700_800  # Monday 2024-01-08 08:00 UTC
 MINUTE = 60_000_000
 #: Minutes in which much more happens than usual, and the minute from which that is to be said.
-BURSTS, FROM, CUT, MINUTES = (40, 44, 45, 50), 45, 43, 55
-QUIET = {"WINNOW_HOST__DEVIATIONS": "1000", "WINNOW_HOST__MUTE_WINDOWS": "0", "WINNOW_ALERTS__GROUP_MINUTES": "1"}
+BURSTS, FROM, CUT, MINUTES = (140, 144, 145, 150), 145, 143, 155
+#: River's scorer is surprised by each burst anew, the light one by the first of them.
+ANOMALY: dict[str, Any] = {
+    "warm_hours": 0, "least": 15.0, "step": 0, "open_minutes": 0, "mute_minutes": 0, "habituation": 0,
+    "scorers": {"events": "gaussian"},
+}  # fmt: skip
+QUIET = {"WINNOW_ANOMALY": json.dumps(ANOMALY), "WINNOW_ALERTS__GROUP_MINUTES": "1"}
 
 
 def line(minute: int, second: float) -> bytes:
@@ -44,7 +49,7 @@ def line(minute: int, second: float) -> bytes:
 def stream(minutes: range) -> list[bytes]:
     values = []
     for minute in minutes:
-        count = 600 if minute in BURSTS else random.Random(minute).randint(90, 110)
+        count = 300 if minute in BURSTS else random.Random(minute).randint(1, 60)
         values += [line(minute, i * 59.0 / count) for i in range(count)]
     return values
 
@@ -90,8 +95,8 @@ def iso(minute: int) -> str:
 
 def test_without_the_change_all_bursts_or_none_are_said(tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(b"\n".join(stream(range(MINUTES))) + b"\n")
-    for deviations, expected in ((1000.0, []), (3.0, list(BURSTS))):
-        how = {"host": {"deviations": deviations, "mute_windows": 0}, "alerts": {"group_minutes": 1}}
+    for least, expected in ((15.0, []), (3.0, list(BURSTS))):
+        how = {"anomaly": {**ANOMALY, "least": least}, "alerts": {"group_minutes": 1}}
         replay([tmp_path / "t"], tmp_path / "out", Settings.model_validate(how))
         lines = (tmp_path / "out" / "alerts.jsonl").read_text().splitlines()
         assert [json.loads(text)["window_start"] for text in lines] == [
@@ -111,7 +116,7 @@ def test_a_change_holds_exactly_from_its_window_on(
         WINNOW_RECOVERY__INTERVAL_SECONDS="0.5", WINNOW_TIME__IDLE_SECONDS="15", WINNOW_METRICS__PORT=str(free_port()),
         **QUIET,
     )  # fmt: skip
-    words = ("set", "host.deviations", "3", "--from", iso(FROM), "--reason", "too quiet", "--author", "ann")
+    words = ("set", "anomaly.least", "3", "--from", iso(FROM), "--reason", "too quiet", "--author", "ann")
     if crash:
         migrate(postgres_dsn)
         patient = {**os.environ, **variables, "WINNOW_TIME__IDLE_SECONDS": "1000"}
@@ -296,31 +301,29 @@ def test_what_the_command_writes_can_be_read_and_meets_its_schema(
     from state.schemas import validate_control
 
     variables = {"WINNOW_KAFKA__BOOTSTRAP_SERVERS": kafka, "WINNOW_KAFKA__CONTROL": f"{topic_name}.control"}
-    [untouched] = change(capsys, variables, "get", "host.deviations")
-    assert untouched == {"name": "host.deviations", "value": 5.0, "configured": 5.0}
+    [untouched] = change(capsys, variables, "get", "anomaly.least")
+    assert untouched == {"name": "anomaly.least", "value": 2.5, "configured": 2.5}
     assert change(capsys, variables, "history") == []
     topics = AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics
     assert variables["WINNOW_KAFKA__CONTROL"] not in topics  # looking does not create it
 
-    change(capsys, variables, "set", "host.deviations", "4", "--reason", "noise", "--author", "ann")
-    change(
-        capsys, variables, "set", "host.deviations", "3.5", "--reason", "more", "--from", "2090-01-01T00:00:00+01:00"
-    )
+    change(capsys, variables, "set", "anomaly.least", "4", "--reason", "noise", "--author", "ann")
+    change(capsys, variables, "set", "anomaly.least", "3.5", "--reason", "more", "--from", "2090-01-01T00:00:00+01:00")
     change(capsys, variables, "set", "alerts.min_level", "medium", "--reason", "too many", "--author", "bob")
-    until_in_force(capsys, variables, "host.deviations")
-    [now_and_next] = change(capsys, variables, "get", "host.deviations")
+    until_in_force(capsys, variables, "anomaly.least")
+    [now_and_next] = change(capsys, variables, "get", "anomaly.least")
     assert (now_and_next["value"], now_and_next["author"]) == (4, "ann")
     assert (now_and_next["next"]["value"], now_and_next["next"]["reason"]) == (3.5, "more")
     until_in_force(capsys, variables, "alerts.min_level")
-    assert [line["value"] for line in change(capsys, variables, "get")] == [4.0, 30, "medium"]
-    history = change(capsys, variables, "history", "host.deviations")
+    assert [line["value"] for line in change(capsys, variables, "get")] == [5, 4.0, 60.0, "medium"]
+    history = change(capsys, variables, "history", "anomaly.least")
     # "now" is a moment ahead, so that every worker has heard of it by then.
     assert history[0]["from"] > history[0]["written_at"]
     assert [(h["value"], h["reason"], h["offset"]) for h in history] == [(4, "noise", 0), (3.5, "more", 1)]
     assert history[1]["from"] == "2089-12-31T23:00:00.000000Z"
-    change(capsys, variables, "set", "host.deviations", "default", "--reason", "back")
-    until_in_force(capsys, variables, "host.deviations", count=2)
-    assert change(capsys, variables, "get", "host.deviations")[0]["value"] == 5.0
+    change(capsys, variables, "set", "anomaly.least", "default", "--reason", "back")
+    until_in_force(capsys, variables, "anomaly.least", count=2)
+    assert change(capsys, variables, "get", "anomaly.least")[0]["value"] == 2.5
 
     own = settings(kafka, topic_name).kafka
     found: list[bytes] = []

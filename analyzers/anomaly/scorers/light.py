@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -29,17 +29,42 @@ _ROWS = len(_FIELDS) + 3 * CHANNELS + HOURS
 BYTES = 8 + 4 * _ROWS
 
 
+#: Values of a metric before each channel has anything to say.
+_EARLY = np.array([[1], [10], [20]], np.float32)
+
+
 class _Seen(NamedTuple):
     """What was found of a window: computed once for score and learn."""
 
+    #: The values and their hour, as they lie in memory.
+    key: tuple[bytes, int | bytes]
     values: npt.NDArray[np.float64]
-    hour: npt.NDArray[np.intp]
+    #: Where the means of the hour lie.
+    place: int | tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
     known: npt.NDArray[np.bool_]
     x: Floats
+    #: Mean of the hour, and where there is none yet.
+    hourly: Floats
+    unmet: npt.NDArray[np.bool_]
     residual: Floats
+    #: What is learned of fast mean and steps.
+    fast: Floats
+    quick: Floats
+    slow: Floats
     raws: Floats
+    #: Of each channel, so far.
+    sd: Floats
+    shorts: Floats
     deviations: Floats
     fused: Floats
+
+
+class Band(NamedTuple):
+    """What is expected of each metric: the middle, and a number of standard deviations about it."""
+
+    middle: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
 
 
 class LightBank:
@@ -57,6 +82,7 @@ class LightBank:
     True
     """
 
+    NAME = "light"
     VERSION = 1
     WARMUP = 150
     ALARM = calibration.probability(calibration.LIGHT, calibration.LIGHT_ALARM)
@@ -79,6 +105,16 @@ class LightBank:
     def count(self) -> int:
         """Return how many metrics there are."""
         return len(self._offset)
+
+    @property
+    def warm(self) -> npt.NDArray[np.bool_]:
+        """Return which metrics have been learned for long enough to be scored."""
+        found: npt.NDArray[np.bool_] = self._row["n"] >= self.WARMUP
+        return found
+
+    def keep(self, columns: Sequence[int]) -> None:
+        """Drop all metrics but those of ``columns``, which get this order."""
+        self._adopt(self._offset[list(columns)], self._state[:, list(columns)])
 
     def grow(self, count: int) -> None:
         """Make room for ``count`` metrics; those there are stay as they are."""
@@ -115,17 +151,16 @@ class LightBank:
         n = row["n"] + 1
         x = seen.x
         self._learn_alarms(seen.fused)
-        self._learn_likelihoods(seen.raws, n)
+        self._learn_likelihoods(seen, n)
         self._learn_season(seen)
-        fast = row["fast"] + self.FAST * (x - row["fast"])
+        fast = seen.fast
         high, low = np.maximum(row["high"], fast), np.minimum(row["low"], fast)
         less = self.SHRINK * (high - low)
         row["fast"][:], row["high"][:] = fast, np.maximum(high - less, fast)
         row["low"][:] = np.minimum(low + less, fast)
-        step = np.abs(x - row["before"])
         later = row["n"] > 0
-        row["step_fast"][:] += later * np.maximum(self.STEP_FAST, 1 / n) * (step - row["step_fast"])
-        row["step_slow"][:] += later * np.maximum(self.STEP_SLOW, 1 / n) * (step - row["step_slow"])
+        row["step_fast"][:] = np.where(later, seen.quick, row["step_fast"])
+        row["step_slow"][:] = np.where(later, seen.slow, row["step_slow"])
         row["before"][:] = x
         off = x - row["mean"]
         row["mean"][:] += off / n
@@ -134,6 +169,27 @@ class LightBank:
         if before is not None:
             self._state[:, ~known] = before[:, ~known]
         self._seen = None
+
+    def surprises(self, values: npt.ArrayLike, time: int | npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return how unusual each value is as −log10 of how rare; 0 where ``score`` is.
+
+        Before habituation: for who decides what an alarm is by itself, and must see how long something goes on.
+        """
+        seen = self._look(values, time)
+        found = _surprise(calibration.LIGHT, seen.fused, calibration.LEAST)
+        found[(self._row["n"] < self.WARMUP) | ~seen.known] = 0.0
+        return found
+
+    def band(self, time: int | npt.NDArray[np.int64], deviations: float = 3.0) -> Band:
+        """Return the values expected at this hour of the day, within a number of standard deviations.
+
+        The middle is the mean of the hour, less how far off such means have been of late.
+        """
+        row = self._row
+        hourly = self._hours[self._place(time)]
+        middle = self._offset + np.where(np.isnan(hourly), row["mean"], hourly) + row["drift"]
+        spread = deviations * self._spread()
+        return Band(middle, middle - spread, middle + spread)
 
     def deviations(self, values: npt.ArrayLike, time: int | npt.NDArray[np.int64]) -> Floats:
         """Return what the tables of calibration are asked, a row a channel."""
@@ -172,9 +228,10 @@ class LightBank:
     def _look(self, values: npt.ArrayLike, time: int | npt.NDArray[np.int64]) -> _Seen:
         """Return what is found of a window; of the one asked last without finding it anew."""
         given = np.asarray(values, np.float64)
-        hour = np.broadcast_to(np.asarray(time % DAY * HOURS // DAY, np.intp), given.shape)
+        place = self._place(time)
+        key = (given.tobytes(), place if isinstance(place, int) else place[0].tobytes())
         last = self._seen
-        if last is not None and np.array_equal(last.values, given, True) and np.array_equal(last.hour, hour):
+        if last is not None and last.key == key:
             return last
         row = self._row
         known = np.abs(given) < 1e18
@@ -182,12 +239,11 @@ class LightBank:
         fresh = n == 0
         x = np.where(known & ~fresh, given - self._offset, 0.0).astype(np.float32)
         least = np.float32(1e-6) * (np.float32(1.0) + np.abs(row["mean"]))
-        hourly = self._hours[hour, self._columns]
-        residual = x - np.where(np.isnan(hourly), row["mean"], hourly)
-        weight = -np.expm1(n * math.log1p(-self.SPREAD)) + fresh
+        hourly = self._hours[place]
+        unmet = np.isnan(hourly)
+        residual = x - np.where(unmet, row["mean"], hourly)
         raws = np.empty((CHANNELS, len(x)), np.float32)
-        floor = np.float32(Season.FLOOR) * (self._offset + row["mean"]).astype(np.float32)
-        raws[0] = np.abs(residual - row["drift"]) / (np.sqrt(row["off_squared"] / weight + floor * floor) + least)
+        raws[0] = np.abs(residual - row["drift"]) / (self._spread() + least)
         fast = row["fast"] + self.FAST * (x - row["fast"])
         beyond = np.maximum(np.maximum(fast - row["high"], row["low"] - fast), 0.0)
         raws[1] = beyond * (row["var"] > 0) / (np.sqrt(row["var"]) + least)
@@ -197,17 +253,37 @@ class LightBank:
         moving = slow > 0
         raws[2] = np.maximum(np.log((quick + 1e-3 * slow) / np.where(moving, slow, 1.0), where=moving, out=x * 0), 0.0)
         np.minimum(raws, FAR, out=raws)
-        raws *= n > np.array([[1], [10], [20]])
+        raws *= n > _EARLY
         shorts = self._shorts + self.SHORT * (raws - self._shorts)
-        unit = np.sqrt(self._vars) + np.float32(1e-9) + np.float32(1e-3) * np.abs(self._means)
+        sd = np.sqrt(self._vars)
+        unit = sd + np.float32(1e-9) + np.float32(1e-3) * np.abs(self._means)
         deviations: Floats = ((shorts - self._means) / unit).astype(np.float32)
         deviations *= n > WARM
         squares = np.zeros(len(x))
         for points, z in zip(calibration.LIGHT_CHANNELS, deviations, strict=True):
             squares += _surprise(points, z) ** 2
         fused = np.where(n > WARM, np.sqrt(squares), 0.0).astype(np.float32)
-        self._seen = _Seen(given, hour, known, x, residual, raws, deviations, fused)
+        self._seen = _Seen(
+            key, given, place, known, x, hourly, unmet, residual, fast, quick, slow, raws, sd, shorts, deviations, fused
+        )
         return self._seen
+
+    def _place(self, time: int | npt.NDArray[np.int64]) -> int | tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Return where the means of the hour lie: a row, or a row for each metric."""
+        if isinstance(time, int):
+            return time % DAY * HOURS // DAY
+        hours = np.broadcast_to(np.asarray(time % DAY * HOURS // DAY, np.intp), self._offset.shape)
+        return hours, self._columns
+
+    def _spread(self) -> Floats:
+        """Return the standard deviation of residuals of the hour, at least a share of the level."""
+        row = self._row
+        n = row["n"]
+        # How much of ``off_squared`` is learned, and not the nothing it began with.
+        weight = -np.expm1(n * math.log1p(-self.SPREAD)) + (n == 0)
+        floor = np.float32(Season.FLOOR) * (self._offset + row["mean"]).astype(np.float32)
+        spread: Floats = np.sqrt(row["off_squared"] / weight + floor * floor)
+        return spread
 
     def _alarms(self, fused: Floats) -> npt.NDArray[np.bool_]:
         loud: npt.NDArray[np.bool_] = fused >= self._alarm
@@ -230,22 +306,20 @@ class LightBank:
             row["worst"][alarms] = np.maximum(row["worst"][alarms] * self.FADE**since, self.USED * fused[alarms])
             row["last_alarm"][alarms] = row["n"][alarms]
 
-    def _learn_likelihoods(self, raws: Floats, n: Floats) -> None:
+    def _learn_likelihoods(self, seen: _Seen, n: Floats) -> None:
         rate = np.maximum(np.float32(1 / HORIZON), 1 / n)
-        off = raws - self._means
-        limit = np.where(n > WARM + 1, np.float32(CLIP) * np.sqrt(self._vars) + np.float32(1e-9), np.float32(np.inf))
-        off = np.clip(off, -limit, limit)
-        self._shorts += self.SHORT * (raws - self._shorts)
+        limit = np.where(n > WARM + 1, np.float32(CLIP) * seen.sd + np.float32(1e-9), np.float32(np.inf))
+        off = np.minimum(np.maximum(seen.raws - self._means, -limit), limit)
+        self._shorts[:] = seen.shorts
         self._means += rate * off
         self._vars[:] = (1 - rate) * (self._vars + rate * off * off)
 
     def _learn_season(self, seen: _Seen) -> None:
         row = self._row
-        hourly = self._hours[seen.hour, self._columns]
         off = seen.residual - row["drift"]
         # As many values of each hour as of any other are assumed: a count of each would cost 24 bytes.
         rate = np.maximum(self.RATE, 1 / (row["n"] / HOURS + 1))
-        self._hours[seen.hour, self._columns] = np.where(np.isnan(hourly), seen.x, hourly + rate * seen.residual)
+        self._hours[seen.place] = np.where(seen.unmet, seen.x, seen.hourly + rate * seen.residual)
         row["drift"][:] += self.SLOW * off
         row["off_squared"][:] += np.float32(self.SPREAD) * (off * off - row["off_squared"])
 
@@ -267,7 +341,7 @@ class LightScorer(Scorer):
     True
     """
 
-    name: ClassVar[str] = "light"
+    name: ClassVar[str] = LightBank.NAME
     ALARM: ClassVar[float] = LightBank.ALARM
     LIMIT: ClassVar[int] = 256
 

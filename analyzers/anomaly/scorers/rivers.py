@@ -163,6 +163,7 @@ class HalfSpaces(_RiverScorer):
     """
 
     name: ClassVar[str] = "half-spaces"
+    PROBABILITIES: ClassVar[bool] = False
     ALARM: ClassVar[float] = 0.95
     LIMIT: ClassVar[int] = 32_000
 
@@ -244,6 +245,7 @@ class Predictive(_RiverScorer):
     """
 
     name: ClassVar[str] = "predictive"
+    PROBABILITIES: ClassVar[bool] = False
     ALARM: ClassVar[float] = 1.0
     LIMIT: ClassVar[int] = 1_024
 

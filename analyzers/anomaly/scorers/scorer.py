@@ -29,6 +29,8 @@ class Scorer(_Estimator):  # type: ignore[misc]
     name: ClassVar[str]
     #: From this score on a value is an alarm.
     ALARM: ClassVar[float]
+    #: Whether a score of s is as rare as 1 − s, as far as the scorer knows.
+    PROBABILITIES: ClassVar[bool] = True
     #: The largest snapshot, bytes; 0 if the scorer has none.
     LIMIT: ClassVar[int]
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzers.anomaly.budget import DAY, HELD, MINUTE, Alarm, BudgetSettings, Verdict
+from analyzers.anomaly.budget import DAY, HELD, MINUTE, Alarm, Verdict
 from analyzers.anomaly.budget_anomaly import NAME, READINGS, Anomaly, Reading, Unusual, decades, rare_readings, unusual
-from analyzers.anomaly.gaussian import GaussianScorer
 from analyzers.anomaly.rarity import Surprise
+from analyzers.anomaly.scorers.light import LightBank
+from analyzers.anomaly.settings import BudgetSettings
 
 HOUR = 60 * MINUTE
 READING = st.builds(
@@ -116,11 +117,12 @@ def test_the_steps_of_an_attack_are_one_anomaly_that_grows() -> None:
 
 
 def test_dips_count_as_peaks_do() -> None:
-    scorer = GaussianScorer(grace=30, spread=0.1)
-    for minute in range(200):
-        scorer.learn_one(100.0 + minute % 7)
-    low, high = scorer.band()
-    found = [Reading("events", v, decades(scorer.score_one(v)), low, high) for v in (40.0, 103.0, 270.0)]
+    bank = LightBank(1)
+    for minute in range(400):
+        bank.learn([100.0 + minute % 7], minute * MINUTE)
+    _, [low], [high] = bank.band(400 * MINUTE)
+    surprises = [bank.surprises([v], 400 * MINUTE)[0] for v in (40.0, 103.0, 270.0)]
+    found = [Reading("events", v, s, low, high) for v, s in zip((40.0, 103.0, 270.0), surprises, strict=True)]
     assert [one.surprise >= 3.0 for one in found] == [True, False, True]
     assert [one.side for one in found if one.surprise >= 3.0] == ["dip", "peak"]
     for one in (found[0], found[2]):
@@ -203,3 +205,26 @@ def test_a_snapshot_of_another_version_is_refused() -> None:
     state = Alarm("web-1", BudgetSettings()).snapshot()
     with pytest.raises(ValueError, match="alarm of web-1: snapshot version 9"):
         Alarm.restore(BudgetSettings(), state.replace(b"\xa7version\x01", b"\xa7version\x09"))
+
+
+def test_what_does_not_tell_raises_nothing_and_is_named_beside_what_does() -> None:
+    silent = Reading("sources", 90.0, 6.0, 2.0, 12.0, tells=False)
+    assert unusual("web-1", 0, 0, [silent], 3.0) is None
+    telling = reading("logins", 4.0)
+    window = unusual("web-1", 0, 0, [silent, telling], 3.0)
+    assert window is not None
+    verdict = Alarm("web-1", warm()).judge(window)
+    assert verdict.anomaly is not None
+    assert (verdict.anomaly.lead, verdict.anomaly.moved, verdict.anomaly.passed) == (telling, (silent,), (telling,))
+
+
+def test_forty_metrics_that_do_not_tell_do_not_crowd_out_one_that_does() -> None:
+    crowd = [Reading(f"m{number}", 90.0, 6.0, 2.0, 12.0, tells=False) for number in range(40)]
+    window = unusual("web-1", 0, 0, [*crowd, reading("logins", 4.0)], 3.0)
+    assert window is not None and len(window.readings) == READINGS
+    assert "logins" in [one.metric for one in window.readings]
+
+
+def test_a_value_above_what_is_expected_is_a_peak_where_the_band_is_cut_at_0() -> None:
+    assert Reading("logins", 2.0, 3.0, 0.0, 6.0, middle=0.2).side == "peak"
+    assert Reading("logins", 2.0, 3.0, 0.0, 6.0).side == "dip"

@@ -38,8 +38,8 @@ def expected(changes: list[Change], name: str, time: int) -> Any:
 
 told = st.lists(
     st.one_of(
-        st.tuples(st.just("host.deviations"), st.sampled_from([1.0, 2.0, 3.0, None]), st.integers(0, 900)),
-        st.tuples(st.just("host.mute_windows"), st.integers(0, 3), st.integers(0, 900)),
+        st.tuples(st.just("anomaly.least"), st.sampled_from([1.0, 2.0, 3.0, None]), st.integers(0, 900)),
+        st.tuples(st.just("anomaly.mute_minutes"), st.integers(0, 3), st.integers(0, 900)),
         st.tuples(st.just("alerts.min_level"), st.sampled_from([level.name for level in Level]), st.integers(0, 900)),
     ),
     max_size=12,
@@ -114,10 +114,10 @@ def test_hosts_are_given_what_holds_at_the_event_time_of_each_item(
     assert any(isinstance(item, HostEvents) for item in released)
     for item in released:
         if isinstance(item, HostEvents):
-            given = (item.tuning.deviations, item.tuning.mute_windows) if item.tuning else (None, None)
+            given = (item.tuning.least, item.tuning.mute_minutes) if item.tuning else (None, None)
             assert given == (
-                expected(changes, "host.deviations", item.start),
-                expected(changes, "host.mute_windows", item.start),
+                expected(changes, "anomaly.least", item.start),
+                expected(changes, "anomaly.mute_minutes", item.start),
             )
         elif isinstance(item, Candidate):
             level = expected(changes, "alerts.min_level", item.time)
@@ -129,24 +129,27 @@ def test_a_change_that_comes_late_holds_from_the_next_window_and_says_so() -> No
     for item in items_of("t-0", [(0, "a", False), (300, "a", False)], 2, ended=False):
         aligner.add(item)
     assert all(item.tuning is None for item in aligner.release() if isinstance(item, HostEvents))
-    assert not aligner.change(Change(setting("host.deviations", 2.0, 60 * SECOND), 0))
+    assert not aligner.change(Change(setting("anomaly.least", 2.0, 60 * SECOND), 0))
     aligner.add(ShardItem(0, "t-0", END_OF_TIME, 0))
     rest = [item for item in aligner.release() if isinstance(item, HostEvents)]
-    assert rest and all(item.tuning and item.tuning.deviations == 2.0 for item in rest)
+    assert rest and all(item.tuning and item.tuning.least == 2.0 for item in rest)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("host.grace", 5, "unknown_setting"),
+        ("anomaly.warm_hours", 5, "unknown_setting"),
+        ("host.deviations", 5, "unknown_setting"),
         ("kafka.bootstrap_servers", "evil:9092", "unknown_setting"),
-        ("host.deviations", 0, "bad_value"),
-        ("host.deviations", "4", "bad_value"),
-        ("host.deviations", True, "bad_value"),
-        ("host.deviations", float("inf"), "bad_value"),
-        ("host.mute_windows", -1, "bad_value"),
-        ("host.mute_windows", 2.5, "bad_value"),
-        ("host.mute_windows", 10**15, "bad_value"),
+        ("anomaly.least", -1, "bad_value"),
+        ("anomaly.per_day", 0, "bad_value"),
+        ("anomaly.per_day", 2.5, "bad_value"),
+        ("anomaly.least", "4", "bad_value"),
+        ("anomaly.least", True, "bad_value"),
+        ("anomaly.least", float("inf"), "bad_value"),
+        ("anomaly.mute_minutes", -1, "bad_value"),
+        ("anomaly.mute_minutes", "2", "bad_value"),
+        ("anomaly.mute_minutes", 10**15, "bad_value"),
         ("alerts.min_level", "severe", "bad_value"),
         ("alerts.min_level", 3, "bad_value"),
     ],
@@ -164,7 +167,13 @@ def test_only_what_is_listed_can_be_changed_and_only_to_what_its_model_takes(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("host.deviations", 4), ("host.deviations", 2.5), ("host.mute_windows", 0), ("alerts.min_level", "critical")]
+    [
+        ("anomaly.least", 4),
+        ("anomaly.least", 2.5),
+        ("anomaly.per_day", 1),
+        ("anomaly.mute_minutes", 0),
+        ("alerts.min_level", "critical"),
+    ]
     + [(name, None) for name in LIVE],
 )
 def test_what_its_model_takes_can_be_set(name: str, value: Any) -> None:
@@ -176,7 +185,7 @@ def test_what_its_model_takes_can_be_set(name: str, value: Any) -> None:
 
 def test_the_timeline_is_bounded_and_refuses_what_is_beyond_with_a_reason() -> None:
     timeline = Timeline()
-    change = setting("host.deviations", 2.0, EARLIEST)
+    change = setting("anomaly.least", 2.0, EARLIEST)
     for offset in range(MAX_CHANGES):
         assert timeline.add(Change(change, offset))
     refused = read(json.dumps(json.loads(change.encode())).encode(), MAX_CHANGES, timeline)

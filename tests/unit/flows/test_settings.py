@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from dashboards.settings import DSN_VARIABLE
+from flows.detect import load_metrics
 from flows.settings import Settings, SettingsError, load_settings
+from flows.usage import UsageError
 
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "winnow.example.toml"
 SECRET = "hunter2-and-no-other"
@@ -230,3 +232,23 @@ def leaves(model: type[BaseModel], values: dict[str, Any], place: str = "") -> I
             yield from leaves(field.annotation, values[name], f"{place}{name}.")
         else:
             yield f"{place}{name}", values[name]
+
+
+class TestAnomaly:
+    def test_the_section_that_was_before_is_named_with_what_replaced_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / "winnow.toml"
+        file.write_text("[host]\ndeviations = 6\n")
+        with pytest.raises(SettingsError, match=r"unknown setting host: .*anomaly\.least"):
+            load_settings(file)
+        monkeypatch.setenv("WINNOW_HOST__MUTE_WINDOWS", "3")
+        with pytest.raises(SettingsError, match=r"unknown setting host: .*\(environment variable WINNOW_HOST__MUTE"):
+            load_settings()
+
+    def test_a_misspelt_scorer_or_metric_is_named_with_those_there_are(self) -> None:
+        with pytest.raises(ValidationError, match=r"events: no scorer 'rihc'; known: .*rich"):
+            Settings.model_validate({"anomaly": {"scorers": {"events": "rihc"}}})
+        chosen = Settings.model_validate({"anomaly": {"scorers": {"evnets": "rich"}}})
+        with pytest.raises(UsageError, match=r"anomaly\.scorers: no metric 'evnets'; known: events"):
+            load_metrics(chosen)

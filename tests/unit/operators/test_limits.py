@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzers.host import WINDOW, HostEvents, HostSettings
+from analyzers.anomaly.settings import AnomalySettings
+from analyzers.host import WINDOW, HostEvents
 from analyzers.metrics import MetricSet, Partial
 from analyzers.metrics.partial import Distinct
 from analyzers.router import Candidate, Router
@@ -148,7 +149,7 @@ def test_a_real_host_cannot_take_the_overflow_hosts_name() -> None:
 
 def test_forgotten_host_leaves_no_state_and_begins_anew() -> None:
     metrics = MetricSet.load()
-    logic = HostLogic(metrics, HostSettings(), Router(), Level.low, None)
+    logic = HostLogic(metrics, AnomalySettings(), Router(), Level.low, None)
     window = HostEvents("a", 0, Partial({0: 1}), 0, 1, 9)
     logic.on_batch([window])
     gone = HostForgotten("a", DAY, "a")
@@ -168,11 +169,11 @@ def test_end_of_time_forgets_nobody_early() -> None:
 
 def test_what_many_hosts_did_together_is_no_attack_of_one() -> None:
     metrics = MetricSet.load()
-    logic = HostLogic(metrics, HostSettings(), Router(), Level.low, None)
+    logic = HostLogic(metrics, AnomalySettings(), Router(), Level.low, None)
     hashes = Partial({0: 10_000_000}, {metrics.names.index("users"): Distinct(set(range(64)))})
     out, _ = logic.on_batch([HostEvents(OVERFLOW, 0, hashes, 0, 1, 9)])
     assert [one.name for one in out if isinstance(one, Signal)] == ["More hosts than are kept apart"]
-    out, _ = HostLogic(metrics, HostSettings(), Router(), Level.low, None).on_batch(
+    out, _ = HostLogic(metrics, AnomalySettings(), Router(), Level.low, None).on_batch(
         [HostEvents("a", 0, hashes, 0, 1, 9)]
     )
     assert [one.name for one in out if isinstance(one, Signal)] == ["Password spraying"]

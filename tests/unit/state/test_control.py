@@ -17,7 +17,7 @@ from state.schemas import SchemaError, control_schema, validate_control
 T0 = 1_770_000_000_000_000
 HEAD = {"version": 1, "id": "c-" + "0a" * 10, "author": "ann", "reason": "noise", "written_at": T0, "from_time": T0}
 GOOD: dict[str, dict[str, Any]] = {
-    "setting": {"name": "host.deviations", "value": 4.5},
+    "setting": {"name": "anomaly.least", "value": 4.5},
     "suppression": {"rule": "r-1", "entity": None, "until_time": T0 + 1},
     "verdict": {"target": "a-1", "verdict": "false_positive"},
     "activation": {"what": "rules", "artifact": "v2"},

@@ -106,3 +106,49 @@ def test_the_hour_is_known_and_a_dip_by_day_is_found() -> None:
     noon, night = (14 * 24 + 12) * 60 * MINUTE, (14 * 24 + 3) * 60 * MINUTE
     assert bank.score([20.0], noon)[0] > bank.score([20.0], night)[0]
     assert bank.score([200.0], night)[0] > bank.score([200.0], noon)[0]
+
+
+def test_the_band_follows_the_hour_of_the_day_and_holds_what_is_usual() -> None:
+    bank, chance = LightBank(2), np.random.default_rng(1)
+    inside, first = 0, 3 * 1_440
+    for minute in range(4 * 1_440):
+        day = 100 + 60 * (480 <= minute % 1_440 < 1_080)
+        row = [day + chance.normal(0, 5), 1e6 + chance.normal(0, 10)]
+        if minute >= first:
+            middle, low, high = bank.band(minute * MINUTE)
+            assert (low < middle).all() and (middle < high).all()
+            inside += int(low[0] <= row[0] <= high[0])
+            assert 1e6 * 0.9 < low[1] < row[1] < high[1] < 1e6 * 1.1
+        bank.learn(row, minute * MINUTE)
+    assert inside > 0.98 * 1_440
+    noon, night = (bank.band((4 * 1_440 + hour * 60) * MINUTE).middle[0] for hour in (12, 3))
+    assert (noon, night) == (pytest.approx(160, abs=5), pytest.approx(100, abs=5))
+
+
+def test_surprises_are_scores_before_anyone_got_used_to_them() -> None:
+    bank = LightBank(1)
+    for at, row in enumerate(windows(400, 1)):
+        bank.learn(row, at * MINUTE)
+    peaks = []
+    for at in range(400, 410):
+        score, surprise = float(bank.score([30.0], at * MINUTE)[0]), float(bank.surprises([30.0], at * MINUTE)[0])
+        assert score <= 1 - 10**-surprise + 1e-12
+        peaks.append((score, surprise))
+        bank.learn([30.0], at * MINUTE)
+    assert peaks[0][0] == pytest.approx(1 - 10 ** -peaks[0][1])
+    assert peaks[1][0] < LightBank.ALARM < 1 - 10 ** -peaks[1][1]
+
+
+def test_metrics_that_are_kept_go_on_as_if_the_others_had_never_been() -> None:
+    values = windows(600, 4)
+    bank, alone = LightBank(4), LightBank(2)
+    for at, row in enumerate(values[:400]):
+        bank.learn(row, at * MINUTE)
+        alone.learn(row[[3, 1]], at * MINUTE)
+    assert bank.warm.tolist() == [True] * 4
+    bank.keep([3, 1])
+    for at, row in enumerate(values[400:], 400):
+        assert bank.score(row[[3, 1]], at * MINUTE).tolist() == alone.score(row[[3, 1]], at * MINUTE).tolist()
+        bank.learn(row[[3, 1]], at * MINUTE)
+        alone.learn(row[[3, 1]], at * MINUTE)
+    assert bank.snapshot() == alone.snapshot()

@@ -1,22 +1,8 @@
-"""Score a metric against its own past as River's Gaussian scorer does, on a logarithmic scale."""
+"""The scorer that the flow had first, for comparison: River's Gaussian scorer, on a logarithmic scale."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
-
-
-class Scorer(Protocol):
-    """What a scorer of one metric on one host can do."""
-
-    def score_one(self, value: float) -> float:
-        """Return how unusual a value is, 0 to 1; -1 while warming up. Does not learn."""
-
-    def learn_one(self, value: float) -> None:
-        """Take a value into account."""
-
-    def snapshot(self) -> tuple[float, ...]:
-        """Return the state as plain numbers."""
 
 
 class GaussianScorer:
@@ -33,11 +19,8 @@ class GaussianScorer:
     True
     """
 
-    VERSION = 1
-
     def __init__(self, grace: int = 30, spread: float = 0.35, clip: float = 4.0) -> None:
-        # What River's GaussianScorer keeps, without its module: that brings SciPy's statistics and SQLAlchemy, 1.9 s of
-        # the 3.3 s of CPU that a worker's start takes, for which all wait after a crash. Here and not above: 0.2 s.
+        # What River's GaussianScorer keeps, without its module, which takes 1.9 s to import.
         from river import stats
 
         self._moments = stats.Var()
@@ -73,28 +56,6 @@ class GaussianScorer:
             mean, sigma = self._level()
             x = min(max(x, mean - self._clip * sigma), mean + self._clip * sigma)
         self._moments.update(x)
-
-    def snapshot(self) -> tuple[float, ...]:
-        """Return (version, count, mean, sum of squared deviations)."""
-        moments = self._moments
-        return (float(self.VERSION), moments.mean.n, moments.mean.get(), moments._S)
-
-    @classmethod
-    def restore(cls, state: tuple[float, ...], **settings: Any) -> GaussianScorer:
-        """Return a scorer that goes on from a snapshot.
-
-        Raises:
-            ValueError: the snapshot is of another version.
-        """
-        version, n, mean, squares = state
-        if version != cls.VERSION:
-            raise ValueError(f"gaussian scorer: snapshot version {version:g} cannot be read")
-        scorer = cls(**settings)
-        # Set as they were, not by Var._from_state: scaling by the variance and back would lose the last bits,
-        # and a restart must give the same scores.
-        moments = scorer._moments
-        moments.mean.n, moments.mean._mean, moments._S = n, mean, squares
-        return scorer
 
     def _level(self) -> tuple[float, float]:
         return self._moments.mean.get(), max(self._moments.get() ** 0.5, self._spread)
