@@ -3,13 +3,15 @@
 ``winnow bench hosts [--scorers light,windows] [--hosts N,…] [--metrics N] [--quick] [--json]``. A host-window is a
 score and a learn of all of a host's metrics in one minute. ``a bank a host`` is how the flow holds them, keyed by host;
 ``at once`` puts up to 1,000 hosts into one bank, which shows what the calls themselves cost. Memory is how much the
-process grew. Midway every bank is packed, and up to 1,000 restored: what is restored must score as what went on. Each measurement
-has a process of its own.
+process grew. Midway every bank is packed, and up to 1,000 restored: what is restored must score as what went on. Each
+measurement has a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import sys
@@ -104,6 +106,7 @@ def _measure(task: Task) -> dict[str, Any]:
         for window in range(WARM):
             _step(bank, values[pattern, window], window)
         snapshots.append(bank.snapshot())
+    del bank
     before = _resident()
     banks = [_restored(kind, snapshots[number % patterns]) for number in range(count)]
     # A step leaves what it found behind until the next, so it is part of what a host holds.
@@ -156,7 +159,10 @@ def _restored(kind: type[LightBank] | type[WindowBank], state: bytes) -> LightBa
 
 
 def _resident() -> int:
-    """Return the memory of the process, bytes."""
+    """Return the memory of the process, bytes; what it has freed is given back first, where the C library can."""
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -163,7 +163,7 @@ def table(report: Mapping[str, Any]) -> str:
     lines = [
         f"{report['hosts']} hosts, weeks 2 to 4, seeds {', '.join(map(str, report['seeds']))}; of an incident: in how"
         " many fleets found, and minutes until then, the median",
-        f"{'':28}" + "".join(f"{name:>13}" for name, _, _ in columns),
+        f"{'':28}" + "".join(f"{name:>16}" for name, _, _ in columns),
         _row("least, decades", [least for _, least, _ in columns]),
         _row("µs a value", [f"{report['scorers'][name]['microseconds']:.1f}" for name, _, _ in columns]),
     ]
@@ -181,7 +181,7 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def _row(label: str, cells: Sequence[str]) -> str:
-    return f"{label:<28}" + "".join(f"{cell:>13}" for cell in cells)
+    return f"{label:<28}" + "".join(f"{cell:>16}" for cell in cells)
 
 
 if __name__ == "__main__":
