@@ -1,26 +1,29 @@
-"""What a scorer of metrics, with alarms by budget, tells of four generated weeks with a daily rhythm.
+"""What scorers of metrics, with alarms by budget, tell of four generated weeks with a daily rhythm, side by side.
 
-``winnow bench weeks [--scorer MODULE:CLASS] [--hosts N] [--seed S] [--json]``. Each host has five metrics a minute.
-A scorer is made for each metric of each host without arguments, and has ``score_one(value)``, 0 to 1, and
-``learn_one(value)``; where these take ``t`` they get the time, µs. Its ``band()``, if it has one, is what an anomaly
-shows. The first week only teaches; what is told from then on is an attack found, part of one, or a false alarm.
+``winnow bench weeks [--scorers NAME,…] [--scorer MODULE:CLASS] [--hosts N] [--seeds S,…] [--least D,…] [--json]``. Each
+host has five metrics a minute; ``weeks_panels`` lists the scorers. One named by ``--scorer`` is made for each metric of
+each host without arguments, and has ``score_one(value)``, 0 to 1, and ``learn_one(value)``; where these take ``t`` they
+get the time, µs. The first week only teaches; what is told from then on is an attack found, part of one, or a false
+alarm. ``least`` is the setting of alarms by budget: decades below which nothing is an anomaly.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import inspect
 import json
+import os
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from analyzers.anomaly.budget import Alarm, BudgetSettings
-from analyzers.anomaly.budget_anomaly import Reading, decades, unusual
+from analyzers.anomaly.budget_anomaly import Reading, unusual
 from analyzers.anomaly.budget_fleet import FleetShift, ShiftSettings
 from benchmarks.weeks_fleet import METRICS, MINUTE, START, Incident, Weeks, weeks
+from benchmarks.weeks_panels import PANELS, Panel, Run, each
 
 #: From then on what is told counts, minutes.
 JUDGED = 7 * 1_440
@@ -39,51 +42,68 @@ class Told(NamedTuple):
 def main() -> int:
     """Measure and print; the figures as JSON with ``--json``."""
     parser = argparse.ArgumentParser(prog="winnow bench weeks", description=__doc__)
-    parser.add_argument("--scorer", default="benchmarks.gaussian:GaussianScorer", metavar="MODULE:CLASS")
+    parser.add_argument("--scorers", default=",".join(PANELS), metavar="NAME,…", help=f"default: {','.join(PANELS)}")
+    parser.add_argument("--scorer", metavar="MODULE:CLASS", help="one more")
     parser.add_argument("--hosts", type=int, default=12)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", default="1", metavar="S,…", help="of the weeks (default: 1)")
+    parser.add_argument("--least", default="2.5,3,4", metavar="D,…", help="decades (default: 2.5,3,4)")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     try:
-        module, _, name = args.scorer.partition(":")
-        make = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        print(f"no scorer {args.scorer!r}: {error}", file=sys.stderr)
+        panels = {name: PANELS[name] for name in args.scorers.split(",") if name}
+        seeds, leasts = [int(seed) for seed in args.seeds.split(",")], [float(least) for least in args.least.split(",")]
+        if args.scorer:
+            module, _, name = args.scorer.partition(":")
+            make = getattr(importlib.import_module(module), name)
+            panels[args.scorer] = Panel("plain counts", lambda counts: each(make, counts))
+    except (ImportError, AttributeError, KeyError, ValueError) as error:
+        print(f"no such scorer or number: {error}", file=sys.stderr)
         return 2
     if args.hosts < 6:
         print("at least 6 hosts are needed for what happens to them", file=sys.stderr)
         return 2
-    report = {"scorer": args.scorer, "seed": args.seed} | measure(weeks(args.hosts, args.seed), make)
+    os.nice(10)
+    report = measure([weeks(args.hosts, seed) for seed in seeds], panels, leasts) | {"seeds": seeds}
     print(json.dumps(report) if args.json else table(report))
     return 0
 
 
-def measure(generated: Weeks, make: Callable[[], Any], budget: BudgetSettings | None = None) -> dict[str, Any]:
-    """Return what alarms tell with these scorers."""
-    budget = budget or BudgetSettings()
+def measure(generated: Sequence[Weeks], panels: Mapping[str, Panel], leasts: Sequence[float]) -> dict[str, Any]:
+    """Return what alarms tell with each scorer, by ``least``, of each of several fleets."""
+    report: dict[str, Any] = {"hosts": len(generated[0].counts), "scorers": {}}
+    for name, panel in panels.items():
+        runs: list[Run] = []
+        for fleet in generated:
+            print(f"{name}, fleet {len(runs) + 1}", file=sys.stderr, flush=True)
+            runs.append(panel.run(fleet.counts))
+        report["scorers"][name] = {
+            "values": panel.told,
+            "microseconds": float(np.mean([run.micros for run in runs])),
+            "least": {
+                f"{least:g}": [
+                    judge(fleet, run, BudgetSettings(least=least)) for fleet, run in zip(generated, runs, strict=True)
+                ]
+                for least in leasts
+            },
+        }
+    return report
+
+
+def judge(generated: Weeks, run: Run, budget: BudgetSettings) -> dict[str, Any]:
+    """Return what alarms tell of one fleet."""
     hosts, _, minutes = generated.counts.shape
     names = [f"host-{number:02}" for number in range(hosts)]
-    scorers = [[make() for _ in METRICS] for _ in names]
-    timed = "t" in inspect.signature(scorers[0][0].score_one).parameters
     alarms = [Alarm(name, budget) for name in names]
     fleet = FleetShift(ShiftSettings(least=budget.least))
+    loud = run.decades.max(axis=1) >= budget.least
     told: list[Told] = []
-    spent = 0.0
     for minute in range(minutes):
         at = START + minute * MINUTE
-        stamp = {"t": at} if timed else {}
         found = []
-        for host, name in enumerate(names):
-            values = generated.counts[host, :, minute].tolist()
-            began = time.process_time()
-            readings = [
-                reading(metric, value, scorer, stamp)
-                for metric, value, scorer in zip(METRICS, values, scorers[host], strict=True)
-            ]
-            for value, scorer in zip(values, scorers[host], strict=True):
-                scorer.learn_one(value, **stamp)
-            spent += time.process_time() - began
-            window = unusual(name, at, START, readings, budget.least)
+        for host in np.flatnonzero(loud[:, minute]).tolist():
+            values, ranks = generated.counts[host, :, minute].tolist(), run.decades[host, :, minute].tolist()
+            readings = [Reading(*one, one[1], one[1]) for one in zip(METRICS, values, ranks, strict=True)]
+            window = unusual(names[host], at, START, readings, budget.least)
             found += [window] if window else []
         judged = fleet.judge(at, found, hosts)
         told += [Told(-1, minute, frozenset(shift.metrics)) for shift in judged.shifts if shift.first]
@@ -93,17 +113,7 @@ def measure(generated: Weeks, make: Callable[[], Any], budget: BudgetSettings | 
             if verdict.anomaly and verdict.status == "alarm":
                 told.append(Told(host, minute, frozenset(one.metric for one in verdict.anomaly.passed)))
     judged_days = hosts * (minutes - JUDGED) / 1_440
-    report = sort_out([one for one in told if one.minute >= JUDGED], generated.incidents, judged_days) | {
-        "hosts": hosts
-    }
-    return report | {"microseconds": spent / generated.counts.size * 1e6}
-
-
-def reading(metric: str, value: float, scorer: Any, stamp: Mapping[str, int]) -> Reading:
-    """Return one reading; where a scorer has no band, a value is its own."""
-    surprise = decades(scorer.score_one(value, **stamp))
-    low, high = scorer.band() if surprise >= 2.0 and hasattr(scorer, "band") else (value, value)
-    return Reading(metric, value, surprise, low, high)
+    return sort_out([one for one in told if one.minute >= JUDGED], generated.incidents, judged_days)
 
 
 def sort_out(told: list[Told], incidents: tuple[Incident, ...], days: float) -> dict[str, Any]:
@@ -146,18 +156,32 @@ def sort_out(told: list[Told], incidents: tuple[Incident, ...], days: float) -> 
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """Return the report as text."""
-    lines = [
-        f"{report['scorer']}, {report['hosts']} hosts, seed {report['seed']}, weeks two to four",
-        f"{report['false_per_host_day']:.2f} false alarms a host and day ({report['false']} of {report['alarms']},"
-        f" {report['shifts']} shifts of the fleet, at most {report['most_per_host_day']} a host and day)",
-        f"{report['microseconds']:.1f} µs a value",
+    """Return the report as text: false alarms a host and day, the mean of fleets, and minutes to each find."""
+    columns = [
+        (name, least, fleets) for name, found in report["scorers"].items() for least, fleets in found["least"].items()
     ]
-    for name, one in report["incidents"].items():
-        after = one["minutes_to_alarm"]
-        said = "missed" if after is None else f"found after {after} minutes, {one['alarms']} alarms"
-        lines.append(f"{name:<28}{said}")
+    lines = [
+        f"{report['hosts']} hosts, weeks 2 to 4, seeds {', '.join(map(str, report['seeds']))}; of an incident: in how"
+        " many fleets found, and minutes until then, the median",
+        f"{'':28}" + "".join(f"{name:>16}" for name, _, _ in columns),
+        _row("least, decades", [least for _, least, _ in columns]),
+        _row("µs a value", [f"{report['scorers'][name]['microseconds']:.1f}" for name, _, _ in columns]),
+    ]
+    for key, label in (("false_per_host_day", "false a host and day"), ("most_per_host_day", "most a host and day")):
+        lines.append(_row(label, [f"{np.mean([one[key] for one in fleets]):.2f}" for _, _, fleets in columns]))
+    lines.append(_row("shifts of the fleet", [f"{sum(one['shifts'] for one in fleets)}" for _, _, fleets in columns]))
+    for incident in columns[0][2][0]["incidents"]:
+        cells = []
+        for _, _, fleets in columns:
+            after = [one["incidents"][incident]["minutes_to_alarm"] for one in fleets]
+            times = [minutes for minutes in after if minutes is not None]
+            cells.append(f"{len(times)}/{len(after)}" + (f", {np.median(times):g} min" if times else ""))
+        lines.append(_row(incident, cells))
     return "\n".join(lines)
+
+
+def _row(label: str, cells: Sequence[str]) -> str:
+    return f"{label:<28}" + "".join(f"{cell:>16}" for cell in cells)
 
 
 if __name__ == "__main__":

@@ -27,13 +27,9 @@ _PARTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{\]}]', re.DOTALL)
 def parse(raw: bytes) -> dict[str, Any]:
     """Return the JSON object that the message is. Raises Malformed."""
     try:
-        value = whole(raw)
-    except RecursionError as error:
-        raise Malformed("too_deep", "nested deeper than the parser goes") from error
-    except UnicodeDecodeError as error:
-        raise Malformed("not_utf8", str(error)) from error
-    except (msgspec.DecodeError, ValueError) as error:
-        raise Malformed("malformed_json", str(error)) from error
+        value = _value(raw, "strict")
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise malformed(error) from error
     if not isinstance(value, dict):
         raise Malformed("bad_type", f"JSON {type(value).__name__} where an object was expected")
     return value
@@ -41,10 +37,14 @@ def parse(raw: bytes) -> dict[str, Any]:
 
 def whole(raw: bytes) -> Any:
     """Return a message's JSON value, also where a part that typed decoding skips is beyond msgspec (``1e999``)."""
+    return _value(raw, "replace")
+
+
+def _value(raw: bytes, errors: str) -> Any:
     try:
         return _ANY.decode(raw)
     except (msgspec.ValidationError, UnicodeDecodeError):
-        return json.loads(raw.decode("utf-8", "replace"), strict=False)
+        return json.loads(raw.decode("utf-8", errors), strict=False)
 
 
 def decode(decoder: msgspec.json.Decoder[S], cls: type[S], raw: bytes) -> S:
@@ -53,12 +53,15 @@ def decode(decoder: msgspec.json.Decoder[S], cls: type[S], raw: bytes) -> S:
         return decoder.decode(raw)
     except msgspec.ValidationError:
         return coerce(cls, parse(raw))
-    except RecursionError as error:
-        raise Malformed("too_deep", "nested deeper than the parser goes") from error
-    except UnicodeDecodeError as error:
-        raise Malformed("not_utf8", str(error)) from error
-    except msgspec.DecodeError as error:
-        raise Malformed("malformed_json", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise malformed(error) from error
+
+
+def malformed(error: Exception) -> Malformed:
+    """Return what is wrong with a message that a JSON parser refused with ``error``."""
+    if isinstance(error, RecursionError):
+        return Malformed("too_deep", "nested deeper than the parser goes")
+    return Malformed("not_utf8" if isinstance(error, UnicodeDecodeError) else "malformed_json", str(error))
 
 
 def coerce(cls: type[S], data: dict[str, Any]) -> S:

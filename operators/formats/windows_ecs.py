@@ -133,9 +133,8 @@ class WindowsEcs(Format):
             record = self._decoder.decode(raw)
         except msgspec.ValidationError:
             record = tolerant.coerce(Ecs, _nested(tolerant.parse(raw)))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            tolerant.parse(raw)  # raises what is wrong
-            raise
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise tolerant.malformed(error) from error
         log = record.winlog
         code = log.event_id if log.event_id is not None else record.event.code if record.event is not None else None
         if code is None or not log.channel:

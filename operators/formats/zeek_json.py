@@ -64,12 +64,8 @@ class ZeekJson(Format):
         except msgspec.ValidationError:
             record, path = _slowly(tolerant.parse(raw))
             return zeek.to_event(record, raw, at, "zeek_json", path)
-        except RecursionError as error:
-            raise Malformed("too_deep", "nested deeper than the parser goes") from error
-        except UnicodeDecodeError as error:
-            raise Malformed("not_utf8", str(error)) from error
-        except msgspec.DecodeError as error:
-            raise Malformed("malformed_json", str(error)) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise tolerant.malformed(error) from error
         return zeek.to_event(record, raw, at, "zeek_json")
 
     def project(self, names: Sequence[str]) -> Projector:

@@ -301,6 +301,21 @@ def test_broken_bytes_raise_nothing_but_malformed(name: str, data: st.DataObject
         assert event is None or isinstance(fields(event), dict)
 
 
+@EACH
+def test_a_byte_that_is_no_utf8_raises_nothing_but_malformed_wherever_it_stands(name: str) -> None:
+    # The decoder looks at the bytes first; peeks, projections and tests ask a format itself.
+    at = position()
+    for raw, _, _ in SAMPLES[name]:
+        for place in range(len(raw)):
+            try:
+                event = FORMATS[name].decode(raw[:place] + b"\x80" + raw[place + 1 :], at)
+            except Malformed as error:
+                assert error.reason != "internal_error"
+            else:
+                assert event is None or isinstance(fields(event), dict)
+        FORMATS[name].decode(raw, at)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

@@ -38,6 +38,10 @@ class Packer:
         """Add an array as it lies in memory, little-endian."""
         self._parts.append(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
 
+    def whole(self, values: npt.NDArray[np.int16]) -> None:
+        """Add an array of 16-bit whole numbers, little-endian."""
+        self._parts.append(np.ascontiguousarray(values, "<i2").tobytes())
+
     def bytes(self) -> bytes:
         """Return header and body."""
         body = b"".join(self._parts)
@@ -75,6 +79,11 @@ class Unpacker:
         """Return the next 32-bit floats as an array of its own."""
         count = int(np.prod(shape))
         return np.frombuffer(self._take(4 * count), "<f4").astype(np.float32).reshape(shape)
+
+    def whole(self, *shape: int) -> npt.NDArray[np.int16]:
+        """Return the next 16-bit whole numbers as an array of its own."""
+        count = int(np.prod(shape))
+        return np.frombuffer(self._take(2 * count), "<i2").astype(np.int16).reshape(shape)
 
     def left(self) -> int:
         """Return how many bytes are left."""

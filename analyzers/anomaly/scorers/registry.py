@@ -17,7 +17,7 @@ def scorer_types() -> dict[str, type[Scorer]]:
     """Return all scorers by name, in order of name.
 
     >>> list(scorer_types())
-    ['deviation', 'gaussian', 'half-spaces', 'light', 'predictive', 'rich']
+    ['deviation', 'gaussian', 'half-spaces', 'light', 'predictive', 'rich', 'windows']
     """
     found: dict[str, type[Scorer]] = {}
     for module in pkgutil.iter_modules(scorers.__path__):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from benchmarks.weeks import ECHO, JUDGED, Told, measure, sort_out
+from benchmarks.weeks import ECHO, JUDGED, Told, measure, sort_out, table
 from benchmarks.weeks_fleet import METRICS, MINUTES, Incident, Weeks, at, weeks
+from benchmarks.weeks_panels import PANELS, Panel, each
 
 
 def test_the_weeks_have_a_daily_rhythm_and_what_is_planned_and_are_the_same_for_a_seed() -> None:
@@ -60,10 +62,24 @@ def test_any_scorer_can_be_measured_and_dips_are_told() -> None:
     counts = np.full((6, len(METRICS), JUDGED + 300), 10.0)
     dip = Incident("dip", 4, ("events",), 0.0, 0.0, JUDGED + 100, 20)
     counts[4, 0, dip.start : dip.start + dip.minutes] = 0.0
-    report = measure(Weeks(counts, (dip,)), Threshold)
-    assert report["incidents"] == {"dip": {"minutes_to_alarm": 0, "alarms": 1}}
-    assert (report["alarms"], report["false"], report["hosts"]) == (1, 0, 6)
+    panels = {"mine": Panel("plain", lambda counts: each(Threshold, counts))}
+    report = measure([Weeks(counts, (dip,))], panels, [3.0, 5.0]) | {"seeds": [1]}
+    found, deaf = (report["scorers"]["mine"]["least"][least][0] for least in ("3", "5"))
+    assert found["incidents"] == {"dip": {"minutes_to_alarm": 0, "alarms": 1}}
+    assert (found["alarms"], found["false"], report["hosts"]) == (1, 0, 6)
+    assert deaf["alarms"] == 0
+    assert "1/1, 0 min" in table(report)
 
 
 def test_hours_become_minutes() -> None:
     assert at(2, 3.5) == 2 * 1_440 + 210
+
+
+@pytest.mark.parametrize("name", sorted(PANELS))
+def test_every_scorer_runs_over_the_weeks_and_says_nothing_before_it_is_warm(name: str) -> None:
+    counts = weeks(6, 1).counts[:1, :1, :600].copy()
+    counts[0, 0, 599] = 1e7
+    found = PANELS[name].run(counts).decades
+    assert found.shape == counts.shape
+    assert not found[0, 0, :30].any()
+    assert found[0, 0, 599] > 1.0

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from operators.formats import Decoder, FormatSettings, fields
+from operators.formats import FORMATS, Decoder, FormatSettings, Malformed, Position, fields
+from operators.formats.base import CATCH_ALL
+from operators.formats.hosts import Hosts
 from state.events import Event, Rejected
 
 SYSMON = "Microsoft-Windows-Sysmon/Operational"
@@ -279,3 +282,13 @@ def test_winlogbeats_sysmon_module_moves_fields_and_rules_still_find_them() -> N
 def test_an_unlisted_channel_has_a_source_and_a_category() -> None:
     (event,) = decode(nxlog({}, "MSExchange Management", 1))
     assert (event.kind.source, event.kind.category) == ("windows.msexchange-management", "host")
+
+
+@EACH
+def test_a_computer_name_that_is_no_utf8_is_rejected_as_such(ship: Any) -> None:
+    raw = json.dumps(ship({"Image": "C:\\a.exe"})).encode().replace(b"WS5", b"WS\x80")
+    (format,) = [format for format in FORMATS.values() if format.sniff(raw) and format.rank < CATCH_ALL]
+    config = FormatSettings()
+    with pytest.raises(Malformed) as refused:
+        format.decode(raw, Position("t-0", config, Hosts(config), ZoneInfo("UTC"), ""))
+    assert refused.value.reason == "not_utf8"
