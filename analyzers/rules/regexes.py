@@ -83,7 +83,7 @@ def compile_pattern(pattern: str, flags: re.RegexFlag) -> Callable[[str], bool]:
     except re2.error as error:
         return _python(pattern, flags, str(error))
     search = linear.search
-    if "$" in pattern and not flags & re.MULTILINE:
+    if "$" in pattern and (not flags & re.MULTILINE or "(?-m:$)" in pattern):
         # PCRE's $ is before a newline that ends the text, too; RE2's is the very end.
         return lambda text: (
             search(utf8(text)) is not None or (text.endswith("\n") and search(utf8(text[:-1])) is not None)

@@ -103,9 +103,14 @@ class RuleSet:
                         format = event.format
                         screen = plan.screens[format] if format in plan.screens else plan.screen(format, undecoded)
                         if screen is not None:
-                            plan = screen.plan_for(event)
-                            if plan is None:
+                            try:
+                                needed = screen.plan_for(event)
+                            except Exception as error:  # what skips may fail, but must not lose an event
+                                _log.warning("%s of %s not screened: %s", event.kind, format, type(error).__name__)
+                                plan.screens[format], needed = None, plan
+                            if needed is None:
                                 continue
+                            plan = needed
                     decided = plan.decide(event, fields, undecoded)
                 except Exception as error:
                     # One event that cannot be read must not stop the stream, nor pass unsaid.

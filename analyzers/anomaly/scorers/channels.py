@@ -143,10 +143,11 @@ _ONES = np.ones(Neighbours.LENGTH, np.float32)
 class Season:
     """Residual against the mean of the same hour of the day or week, less its own slow mean, over its spread.
 
+    ``FLOOR`` of the level is added to the spread, which few or very steady values would make too small to divide by.
     A metric without a rhythm is compared with its own level this way. Without times all hours are one.
     """
 
-    SLOW, SPREAD, LEVEL = 0.001, 0.0003, 0.001
+    SLOW, SPREAD, LEVEL, FLOOR = 0.001, 0.0003, 0.001, 0.02
 
     def __init__(self, period: int, bins: int, rate: float) -> None:
         self._period, self._bins, self._rate = period, bins, rate
@@ -163,7 +164,8 @@ class Season:
         """Return the residual in its standard deviations."""
         if self._n <= 1:
             return 0.0
-        spread = math.sqrt(self._squares / self._weight) + 1e-9 * (1.0 + abs(self._level))
+        floor = self.FLOOR * self._level
+        spread = math.sqrt(self._squares / self._weight + floor * floor) + 1e-9
         far = abs(value - self.expected(time)) / spread
         return far if far < FAR else FAR
 
@@ -178,6 +180,8 @@ class Season:
 
     def learn(self, value: float, time: int, moments: Moments) -> None:
         """Take a value into account."""
+        if not self._n:
+            self._level = value
         at = time % self._period // self._length
         count = self._counts[at]
         residual = value - (self._means[at] if count else self._level)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzers.anomaly.scorers import calibration
-from analyzers.anomaly.scorers.channels import DAY, FAR
+from analyzers.anomaly.scorers.channels import DAY, FAR, Season
 from analyzers.anomaly.scorers.habituation import Habituation
 from analyzers.anomaly.scorers.likelihood import CLIP, HORIZON, SURPRISES, WARM
 from analyzers.anomaly.scorers.packing import Packer, Unpacker
@@ -117,8 +117,6 @@ class LightBank:
         self._learn_alarms(seen.fused)
         self._learn_likelihoods(seen.raws, n)
         self._learn_season(seen)
-        # The first value counts as a residual: with few values no spread far below the level is believed.
-        row["off_squared"][first] = self.SPREAD * seen.values[first] ** 2
         fast = row["fast"] + self.FAST * (x - row["fast"])
         high, low = np.maximum(row["high"], fast), np.minimum(row["low"], fast)
         less = self.SHRINK * (high - low)
@@ -188,7 +186,8 @@ class LightBank:
         residual = x - np.where(np.isnan(hourly), row["mean"], hourly)
         weight = -np.expm1(n * math.log1p(-self.SPREAD)) + fresh
         raws = np.empty((CHANNELS, len(x)), np.float32)
-        raws[0] = np.abs(residual - row["drift"]) / (np.sqrt(row["off_squared"] / weight) + least)
+        floor = np.float32(Season.FLOOR) * (self._offset + row["mean"]).astype(np.float32)
+        raws[0] = np.abs(residual - row["drift"]) / (np.sqrt(row["off_squared"] / weight + floor * floor) + least)
         fast = row["fast"] + self.FAST * (x - row["fast"])
         beyond = np.maximum(np.maximum(fast - row["high"], row["low"] - fast), 0.0)
         raws[1] = beyond * (row["var"] > 0) / (np.sqrt(row["var"]) + least)
@@ -211,12 +210,15 @@ class LightBank:
         return self._seen
 
     def _alarms(self, fused: Floats) -> npt.NDArray[np.bool_]:
+        loud: npt.NDArray[np.bool_] = fused >= self._alarm
+        if not loud.any():
+            return loud
         row = self._row
         since = row["n"] - row["last_alarm"]
         worst = row["worst"] * self.FADE**since
         higher = np.maximum(worst, self._alarm * (1 + row["raised"] * self.EASE**since))
         higher = np.where(since < self.SILENCE, Habituation.ESCALATION * worst, higher)
-        alarms: npt.NDArray[np.bool_] = (fused >= self._alarm) & ((row["last_alarm"] < 0) | (fused >= higher))
+        alarms: npt.NDArray[np.bool_] = loud & ((row["last_alarm"] < 0) | (fused >= higher))
         return alarms
 
     def _learn_alarms(self, fused: Floats) -> None:

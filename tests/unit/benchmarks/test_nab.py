@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.nab import PUBLISHED, figures
+from benchmarks.nab import PUBLISHED, figures, main
 from benchmarks.nab_corpus import PROFILES, Scoring, Series, halves, read_corpus, sigmoid
 from benchmarks.nab_detectors import periodic, windowed_gaussian
 
@@ -72,6 +72,19 @@ def test_halves_are_halves_and_the_same_at_every_call() -> None:
     for one, other in halves(58):
         assert len(one) == 29 and sorted(one + other) == list(range(58))
     assert halves(58) == halves(58) and len({tuple(one) for one, _ in halves(58)}) == 20
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--scorers", "rich,oracle"], "no scorer 'oracle'; known: "), ([], "name the data sets' folder")],
+)
+def test_a_mistake_is_one_line(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["nab", "--data", str(tmp_path), *words])
+    assert main() == 2
+    error = capsys.readouterr().err
+    assert said in error and len(error.splitlines()) == 1
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,17 @@ class TestNotices:
                 scorer.learn_one({TIME: at * FIVE}, value)
             assert (max(scores) >= scorer.ALARM) == notices
 
+    def test_a_peak_though_the_first_value_was_wild(self) -> None:
+        chance = random.Random(6)
+        scorer = taught([1e6, *(50 + chance.gauss(0, 5) for _ in range(3_000))])
+        assert scorer.score_one({TIME: 3_001 * FIVE}, 200.0) >= scorer.ALARM
+
+    def test_a_small_change_of_a_large_and_steady_level(self) -> None:
+        chance = random.Random(7)
+        scorer = taught([1e6 + chance.gauss(0, 5) for _ in range(3_000)])
+        x = {TIME: 3_000 * FIVE}
+        assert scorer.score_one(x, 1_000_900.0) >= scorer.ALARM
+
 
 class TestIsSilent:
     def test_while_warming_up(self) -> None:

@@ -254,7 +254,7 @@ def part_of(text: str, part: str) -> int | None:
     moment: datetime | None = None
     number = number_of(text)
     date = r"(?:(\d{4})-(\d\d)-(\d\d)|(\d{4})(\d\d)(\d\d))"
-    time = r"[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?([Zz]|[+-]\d\d:\d\d)?"
+    time = r"[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?([Zz]|[+-]\d\d(?::?\d\d)?)?"
     stamp = re.fullmatch(f"{date}(?:{time})?", text.strip(), re.ASCII)
     if number is not None and not re.fullmatch("[0-9]{8}", text.strip()):
         unit = next((unit for unit in (1, 1e3, 1e6, 1e9) if number / unit < 1e11), None)
@@ -272,7 +272,7 @@ def part_of(text: str, part: str) -> int | None:
             return None
         zone = parts[9]
         if zone and zone not in "Zz":
-            away = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:]))
+            away = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:].lstrip(":") or 0))
             moment += away if zone[0] == "-" else -away
     if moment is None:
         return None

@@ -32,6 +32,8 @@ def alike(letter: str) -> set[str]:
     found = {letter}
     while True:
         more = {form for c in found for form in (c.lower(), c.upper(), c.casefold()) if len(form) == 1}
+        if "σ" in more:
+            more.add("ς")
         if letter.casefold() in "ks" or {"k", "s"} & more:
             more |= {"\u212a"} if "k" in more else {"\u017f"} if "s" in more else set()
         if more <= found:

@@ -91,3 +91,10 @@ def test_the_literal_never_hides_a_match(parts: list[str], words: list[str], ign
     test = regex("".join(parts), flags)
     if test.ok(text) and test.necessary is not None:
         assert test.necessary.literal in text.casefold()
+
+
+@pytest.mark.parametrize("flags", [re.NOFLAG, re.MULTILINE])
+def test_the_end_that_endswith_means_is_before_a_last_newline_too(flags: re.RegexFlag) -> None:
+    ends = compile_pattern("(?:b)(?-m:$)", flags)  # as ``re|endswith`` is compiled
+    assert ends("ab") and ends("ab\n")
+    assert not ends("ab\n\n") and not ends("b\na")

@@ -12,7 +12,7 @@ import pytest
 from analyzers.rules import RuleSet
 from analyzers.rules.keywords import fragment, scan_of
 from analyzers.rules.literals import Budget, PatternScanner
-from analyzers.rules.screen import DOUBT, RARE, SAMPLE
+from analyzers.rules.screen import DOUBT, RARE, SAMPLE, Screen
 from operators.formats import UNDECODED, Decoder, FormatSettings, fields
 from state.events import Event, Fields
 
@@ -108,6 +108,15 @@ def test_a_screen_learns_again_when_what_was_rare_is_everywhere(stream: Stream) 
     assert stream.decoded == 0
     assert stream.titles([{"Image": "C:\\cmd.exe", "TargetFilename": "C:\\startup\\a"}]) == ["process"]
     assert stream.titles([{"Image": "C:\\cmd.exe", "TargetFilename": "C:\\startup\\a.lnk"}]) == []
+
+
+def test_a_screen_that_fails_loses_no_event(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(screen: Screen[object], message: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Screen, "plan_for", fail)
+    assert stream.titles([{"Image": "x"}, {"TargetFilename": "C:\\evil.txt"}]) == ["name"]
+    assert stream.rules.failures == 0
 
 
 def test_a_fragment_is_what_json_writes_in_one_way() -> None:
