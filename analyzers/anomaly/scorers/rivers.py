@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -34,11 +35,13 @@ class _RiverScorer(Scorer):
         self._adopt(unpacker.doubles(unpacker.left() // 8))
         unpacker.end()
 
+    @abstractmethod
     def _numbers(self) -> list[float]:
-        raise NotImplementedError
+        """Return the state as numbers."""
 
+    @abstractmethod
     def _adopt(self, numbers: list[float]) -> None:
-        raise NotImplementedError
+        """Take over such a state."""
 
     def _expect(self, numbers: list[float], count: int) -> list[float]:
         if len(numbers) != count:
