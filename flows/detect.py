@@ -13,6 +13,7 @@ from typing import Any
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
 
+from analyzers.anomaly.barrier import Report, WindowClosed
 from analyzers.anomaly.scorers.registry import make_scorer
 from analyzers.control import Timeline
 from analyzers.ledger import LedgerDelta
@@ -29,6 +30,7 @@ from operators.batch import Collected, ShardItem
 from operators.collect import SHARD_KEYS, Collector
 from operators.control import ControlSource
 from operators.files import FileSource
+from operators.fleet import AlarmLogic, FleetLogic
 from operators.host import Decided, HostLogic, HostOut, host_of
 from operators.kafka import KafkaSource, list_partitions
 from operators.ledger import LedgerLogic
@@ -38,7 +40,7 @@ from operators.sinks import Out, Sink
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
 from operators.versions import Versions
-from state.alerts import Signal
+from state.alerts import FLEET, Signal
 from state.events import Rejected
 from state.windows import HostSeen, HostWindow
 
@@ -69,14 +71,23 @@ def build(
     to_align, refused = (shards, []) if control is None else listen(flow, control, shards)
     logic = partial(AlignLogic, source.origins, settings.time, settings.limits, timeline)
     released = op.stateful_batch("align", to_align, logic)
-    items = op.map("by_host", released, by_host)
+    items = op.filter_map("by_host", released, by_host)
     hosts = op.stateful_batch(
         "host", items, partial(HostLogic, host_metrics, settings.anomaly, router, settings.alerts.lowest)
     )
 
+    closed = op.filter_map("closed", released, closed_of_fleet)
+    reports = op.filter_map("reports", hosts, report_of_fleet)
+    fleet = op.stateful_batch(
+        "fleet", op.merge("to_fleet", closed, reports), partial(FleetLogic, host_metrics, settings.anomaly)
+    )
+    unusual = op.merge("to_alarm", op.filter_map("unusual", fleet, unusual_by_host), op.filter_map("gone", hosts, gone))
+    alarms = op.stateful_batch("alarm", unusual, partial(AlarmLogic, host_metrics, settings.anomaly))
+
     at_once = op.flat_map("at_once", counted, at_once_by_entity)
     in_order = op.filter_map("signals", hosts, signal_by_entity)
-    signals = op.merge("all_signals", at_once, in_order)
+    of_fleet = op.filter_map("fleet_signals", fleet, fleet_signal)
+    signals = op.merge("all_signals", at_once, in_order, of_fleet, alarms)
     alerts = op.stateful_batch("alerts", signals, partial(AlertLogic, settings.alerts))
 
     read = op.flat_map("read", counted, read_by_origin)
@@ -140,9 +151,35 @@ def to_shards(collected: Collected) -> Iterable[tuple[str, ShardItem]]:
     return zip(SHARD_KEYS, collected.shards, strict=True)
 
 
-def by_host(released: tuple[str, HostItem]) -> tuple[str, HostItem]:
+def by_host(released: tuple[str, HostItem | WindowClosed]) -> tuple[str, HostItem] | None:
     """Key what a shard released by its host."""
-    return host_of(released[1]), released[1]
+    item = released[1]
+    return None if isinstance(item, WindowClosed) else (host_of(item), item)
+
+
+def closed_of_fleet(released: tuple[str, HostItem | WindowClosed]) -> tuple[str, WindowClosed | Report] | None:
+    """Keep which windows shards closed, for the one step that sees the fleet."""
+    return (FLEET, released[1]) if isinstance(released[1], WindowClosed) else None
+
+
+def report_of_fleet(out: tuple[str, HostOut]) -> tuple[str, WindowClosed | Report] | None:
+    """Keep what hosts say of their windows, for the same step."""
+    return (FLEET, out[1]) if isinstance(out[1], Report) else None
+
+
+def unusual_by_host(out: tuple[str, Signal | Report]) -> tuple[str, Report | HostForgotten] | None:
+    """Key what no shift of the fleet explains by its host."""
+    return (out[1].host, out[1]) if isinstance(out[1], Report) else None
+
+
+def gone(out: tuple[str, HostOut]) -> tuple[str, Report | HostForgotten] | None:
+    """Keep which hosts are forgotten, keyed by host."""
+    return (out[1].host, out[1]) if isinstance(out[1], HostForgotten) else None
+
+
+def fleet_signal(out: tuple[str, Signal | Report]) -> tuple[str, Signal | HostForgotten] | None:
+    """Keep what is said of the fleet."""
+    return (out[1].entity, out[1]) if isinstance(out[1], Signal) else None
 
 
 def at_once_by_entity(collected: Collected) -> Iterable[tuple[str, Signal | HostForgotten]]:

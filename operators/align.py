@@ -15,6 +15,7 @@ import msgspec
 from bytewax.operators import StatefulBatchLogic
 from msgspec import structs
 
+from analyzers.anomaly.barrier import END, WindowClosed
 from analyzers.control import Change, Timeline
 from analyzers.host import WINDOW, HostEvents
 from analyzers.router import Candidate
@@ -79,6 +80,8 @@ class Aligner:
         self._strangers: dict[int, int] = {}
         #: Events counted under the overflow host since this was last read.
         self.overflowed = 0
+        #: Start of each window closed since this was last read, and for how many hosts.
+        self.closed: list[tuple[int, int]] = []
         self._next: int | None = None
         self._late: dict[str, list[HostLate]] = {}
         self._timeline = Timeline() if timeline is None else timeline.copy()
@@ -166,6 +169,8 @@ class Aligner:
             self._pop_candidates(self._next + WINDOW + self.stagger, out)
             self._close(self._next, out)
             self._next = self._following(self._next, watermark)
+            if self._next is None:
+                self.closed.append((END, 0))
         self._pop_candidates(watermark, out)
         return out
 
@@ -195,6 +200,7 @@ class Aligner:
                 self._overflow(opened, opened.pop(host))
         if roster.overflow in opened:
             roster.wake(roster.overflow, start)
+        hosts = 0
         for host in sorted(roster.awake):
             window = opened.get(host)
             if window is not None:
@@ -203,6 +209,9 @@ class Aligner:
                 out.append(HostEvents(host, start, None))
             else:
                 roster.tire(host)
+                continue
+            hosts += 1
+        self.closed.append((start, hosts))
 
     def _pop_candidates(self, before: int, out: list[HostItem]) -> None:
         waiting = self._candidates
@@ -261,8 +270,8 @@ class Aligner:
         self._next = saved.next_window
 
 
-class AlignLogic(StatefulBatchLogic[ShardItem | Change, HostItem, bytes]):
-    """Wrap an Aligner for ``op.stateful_batch``. Emits what the host step takes, in canonical order.
+class AlignLogic(StatefulBatchLogic[ShardItem | Change, HostItem | WindowClosed, bytes]):
+    """Wrap an Aligner for ``op.stateful_batch``. Emits what hosts take, in canonical order, and what was closed.
 
     Nothing is closed at EOF: a source that has ended says so by its watermark.
 
@@ -289,7 +298,7 @@ class AlignLogic(StatefulBatchLogic[ShardItem | Change, HostItem, bytes]):
         if state is not None:
             self._aligner.restore(state)
 
-    def on_batch(self, values: list[ShardItem | Change]) -> tuple[Iterable[HostItem], bool]:
+    def on_batch(self, values: list[ShardItem | Change]) -> tuple[Iterable[HostItem | WindowClosed], bool]:
         """Take in a run of items, then release once."""
         aligner = self._aligner
         for item in values:
@@ -301,7 +310,9 @@ class AlignLogic(StatefulBatchLogic[ShardItem | Change, HostItem, bytes]):
                 self._change(item)
             else:
                 aligner.add(item)
-        released = aligner.release()
+        released: list[HostItem | WindowClosed] = [*aligner.release()]
+        released += (WindowClosed(self._shard, start, hosts) for start, hosts in aligner.closed)
+        aligner.closed.clear()
         if self._shard >= 0:
             metrics.OPEN_WINDOWS.labels(shard=self._shard).set(aligner.open_windows)
             metrics.WAITING_CANDIDATES.labels(shard=self._shard).set(aligner.waiting)

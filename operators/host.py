@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from bytewax.operators import StatefulBatchLogic
 
+from analyzers.anomaly.barrier import Report
 from analyzers.anomaly.settings import AnomalySettings
 from analyzers.host import Host, HostEvents
 from analyzers.ledger import LedgerDelta
@@ -39,7 +40,7 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 
 #: What the host step emits.
-HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten
+HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten | Report
 
 
 def host_of(item: HostItem) -> str:
@@ -104,11 +105,14 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                 host = self._new(host_of(value))
             if isinstance(value, HostEvents):
                 rows, signals = host.close_window(value)
-                if host.verdict is not None:
-                    metrics.UNUSUAL.labels(status=host.verdict.status).inc()
                 out += rows
                 # What many hosts did together says nothing about one.
-                out += overflowing(value) if host.name.startswith(RESERVED) else signals
+                if host.name.startswith(RESERVED):
+                    out += overflowing(value)
+                    out.append(Report(host.name, value.start))
+                else:
+                    out += signals
+                    out.append(host.report or Report(host.name, value.start))
                 seen = seen or value.events > 0
             elif isinstance(value, HostLate):
                 host.add_late(value.events, value.first, value.last)

@@ -25,6 +25,10 @@ _int4 = struct.Struct(">ii").pack
 _int8 = struct.Struct(">iq").pack
 
 
+#: A field without a value.
+NULL = struct.pack(">i", -1)
+
+
 def row(*fields: bytes) -> bytes:
     """Return a row of encoded fields."""
     return _fields(len(fields)) + b"".join(fields)
