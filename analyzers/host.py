@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -11,6 +12,8 @@ from analyzers.anomaly.budget import MINUTE, Verdict
 from analyzers.anomaly.budget_anomaly import Anomaly, Reading
 from analyzers.anomaly.habits import Habits, meaning_of
 from analyzers.anomaly.settings import AnomalySettings, BudgetSettings
+from analyzers.incidents.sightings import Alerts
+from analyzers.incidents.watch import Watch
 from analyzers.metrics import Meaning, MetricSet, Partial
 from state.alerts import Level, Signal
 from state.windows import HostSeen, HostWindow
@@ -48,6 +51,8 @@ class HostEvents(msgspec.Struct, frozen=True):
     events: int = 0
     #: Settings that hold in this window, where they are not the configured ones.
     tuning: Tuning | None = None
+    #: Alerts of other systems, by rule.
+    alerts: Alerts | None = None
 
 
 class _Saved(msgspec.Struct):
@@ -64,6 +69,7 @@ class _Saved(msgspec.Struct):
     events: int
     first_seen: int
     last_seen: int
+    watch: tuple[Any, ...] | None
 
 
 class Host:
@@ -76,12 +82,14 @@ class Host:
     ((7.0,), [], 7)
     """
 
-    VERSION = 2
+    VERSION = 3
 
     def __init__(self, name: str, metrics: MetricSet, settings: AnomalySettings) -> None:
         self.name = name
         #: What became of the last window, if something in it was unusual.
         self.verdict: Verdict | None = None
+        #: What it has to say for incidents.
+        self.watch = Watch(name)
         self._metrics = metrics
         self._settings = settings
         self._versions = (("metrics", metrics.version),)
@@ -222,6 +230,7 @@ class Host:
                 self._events,
                 self._first_seen,
                 self._last_seen,
+                self.watch.snapshot(),
             )
         )
 
@@ -240,6 +249,7 @@ class Host:
         host._habits = Habits.restore(saved.name, metrics, settings, saved.habits, moved)
         host._limited = {moved[i]: until for i, until in saved.limited.items() if i in moved}
         host._rule = saved.rule
+        host.watch = Watch.restore(saved.name, saved.watch)
         for seconds, (start, partial) in saved.rollups.items():
             kept = Partial(
                 {moved[i]: v for i, v in partial.sums.items() if i in moved},

@@ -15,6 +15,8 @@ from bytewax.dataflow import Dataflow, Stream
 
 from analyzers.anomaly.scorers.registry import make_scorer
 from analyzers.control import Timeline
+from analyzers.incidents.minutes import WindowClosed
+from analyzers.incidents.sightings import Heard
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router import Router
@@ -24,12 +26,13 @@ from flows.control import listen
 from flows.settings import Settings, load_settings
 from flows.usage import UsageError
 from operators.alerts import AlertLogic
-from operators.align import AlignLogic, HostItem
+from operators.align import AlignLogic, HostItem, Released
 from operators.batch import Collected, ShardItem
 from operators.collect import SHARD_KEYS, Collector
 from operators.control import ControlSource
 from operators.files import FileSource
 from operators.host import Decided, HostLogic, HostOut, host_of
+from operators.incidents import KEY, IncidentLogic
 from operators.kafka import KafkaSource, list_partitions
 from operators.ledger import LedgerLogic
 from operators.roster import HostForgotten
@@ -40,6 +43,7 @@ from operators.sinks.postgres import PostgresSink
 from operators.versions import Versions
 from state.alerts import Signal
 from state.events import Rejected
+from state.incidents import IncidentUpdate
 from state.windows import HostSeen, HostWindow
 
 
@@ -69,14 +73,22 @@ def build(
     to_align, refused = (shards, []) if control is None else listen(flow, control, shards)
     logic = partial(AlignLogic, source.origins, settings.time, settings.limits, timeline)
     released = op.stateful_batch("align", to_align, logic)
-    items = op.map("by_host", released, by_host)
+    items = op.filter_map("by_host", released, by_host)
     hosts = op.stateful_batch(
         "host", items, partial(HostLogic, host_metrics, settings.anomaly, router, settings.alerts.lowest)
     )
 
+    closed = op.filter_map("closed", released, closed_windows)
+    heard = op.filter_map("heard", hosts, heard_of)
+    group = settings.alerts.group_minutes * 60_000_000
+    told = op.stateful_batch(
+        "incidents", op.merge("all_heard", closed, heard), partial(IncidentLogic, settings.incidents, group)
+    )
+
     at_once = op.flat_map("at_once", counted, at_once_by_entity)
     in_order = op.filter_map("signals", hosts, signal_by_entity)
-    signals = op.merge("all_signals", at_once, in_order)
+    others = op.filter_map("others", told, alert_by_entity)
+    signals = op.merge("all_signals", at_once, in_order, others)
     alerts = op.stateful_batch("alerts", signals, partial(AlertLogic, settings.alerts))
 
     read = op.flat_map("read", counted, read_by_origin)
@@ -87,6 +99,7 @@ def build(
         "out",
         op.key_rm("alerts_out", alerts),
         op.filter_map("windows_out", hosts, only_windows),
+        op.filter_map("incidents_out", told, only_incidents),
         op.key_rm("ledger_out", ledger),
         op.flat_map("dead_letters", counted, dead_letters),
         *refused,
@@ -140,9 +153,29 @@ def to_shards(collected: Collected) -> Iterable[tuple[str, ShardItem]]:
     return zip(SHARD_KEYS, collected.shards, strict=True)
 
 
-def by_host(released: tuple[str, HostItem]) -> tuple[str, HostItem]:
-    """Key what a shard released by its host."""
-    return host_of(released[1]), released[1]
+def by_host(released: tuple[str, Released]) -> tuple[str, HostItem] | None:
+    """Key what a shard released for a host by that."""
+    return None if isinstance(released[1], WindowClosed) else (host_of(released[1]), released[1])
+
+
+def closed_windows(released: tuple[str, Released]) -> tuple[str, WindowClosed] | None:
+    """Keep which windows a shard has closed, for the one who waits for all of them."""
+    return (KEY, released[1]) if isinstance(released[1], WindowClosed) else None
+
+
+def heard_of(out: tuple[str, HostOut]) -> tuple[str, Heard] | None:
+    """Keep what a host has to say for incidents."""
+    return (KEY, out[1]) if isinstance(out[1], Heard) else None
+
+
+def alert_by_entity(told: tuple[str, IncidentUpdate | Signal]) -> tuple[str, Signal | HostForgotten] | None:
+    """Keep the alerts of other systems that are worth one of ours, keyed by their host."""
+    return (told[1].entity, told[1]) if isinstance(told[1], Signal) else None
+
+
+def only_incidents(told: tuple[str, IncidentUpdate | Signal]) -> Out | None:
+    """Keep the incidents that changed."""
+    return told[1] if isinstance(told[1], IncidentUpdate) else None
 
 
 def at_once_by_entity(collected: Collected) -> Iterable[tuple[str, Signal | HostForgotten]]:

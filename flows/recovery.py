@@ -26,6 +26,7 @@ from flows.usage import UsageError
 from operators.align import Aligner
 from operators.collect import SHARDS
 from operators.control import ControlPartition
+from operators.incidents import IncidentLogic
 from operators.kafka import KafkaPartition, KafkaSettings, offset_of
 from operators.kafka.topics import TopicIdentity, beyond_end, identify
 
@@ -41,6 +42,7 @@ SNAPSHOTS = {
     "align": Aligner.VERSION,
     "host": Host.VERSION,
     "alerts": AlertBook.VERSION,
+    "incidents": IncidentLogic.VERSION,
     "ledger": LedgerBook.VERSION,
     "control": ControlPartition.VERSION,
     "shards": SHARDS,

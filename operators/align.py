@@ -17,6 +17,8 @@ from msgspec import structs
 
 from analyzers.control import Change, Timeline
 from analyzers.host import WINDOW, HostEvents
+from analyzers.incidents.minutes import END, WindowClosed
+from analyzers.metrics import Partial
 from analyzers.router import Candidate
 from operators import metrics
 from operators.batch import END_OF_TIME, UNKNOWN, HostLate, OpenWindow, ShardItem
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: What the host step gets, in order.
 HostItem = HostEvents | Candidate | HostLate | HostForgotten
+#: What a shard releases: that, and which windows it has closed.
+Released = HostItem | WindowClosed
 #: New hosts of an open window beyond those that there is room for, until the surplus is counted together.
 SURPLUS = 256
 
@@ -43,6 +47,7 @@ class _Saved(msgspec.Struct):
     asleep: dict[str, int]
     strays: dict[str, int]
     next_window: int | None
+    uncounted: int
 
 
 class Aligner:
@@ -56,7 +61,7 @@ class Aligner:
         timeline: changes of live settings known so far.
     """
 
-    VERSION = 2
+    VERSION = 3
 
     def __init__(
         self,
@@ -81,6 +86,10 @@ class Aligner:
         self.overflowed = 0
         self._next: int | None = None
         self._late: dict[str, list[HostLate]] = {}
+        #: Candidates released since a window was last closed; and whether the last one is closed.
+        self._uncounted = 0
+        self._ended = False
+        self.shard = 0
         self._timeline = Timeline() if timeline is None else timeline.copy()
 
     @property
@@ -106,6 +115,8 @@ class Aligner:
         for (host, start), window in item.windows.items():
             if self._next is not None and start < self._next:
                 # Only a partition that came to the topic later can bring what is older than all windows still open.
+                if window.alerts:
+                    self._put(self._next, host, OpenWindow(Partial(), 0, 0, 0, window.alerts))
                 self._late.setdefault(host, []).append(HostLate(host, window.events, window.first, window.last))
                 continue
             self._put(start, host, window)
@@ -147,15 +158,15 @@ class Aligner:
         self._timeline.add(change)
         return self._next is None or self._next <= change.setting.from_time
 
-    def release(self) -> list[HostItem]:
+    def release(self) -> list[Released]:
         """Return what the watermark has passed, in canonical order, each with the settings that hold at its time."""
         released = self._release()
         if not self._timeline:
             return released
         return [self._timeline.apply(item) if isinstance(item, HostEvents | Candidate) else item for item in released]
 
-    def _release(self) -> list[HostItem]:
-        out: list[HostItem] = [self._placed_late(late) for host in sorted(self._late) for late in self._late[host]]
+    def _release(self) -> list[Released]:
+        out: list[Released] = [self._placed_late(late) for host in sorted(self._late) for late in self._late[host]]
         self._late.clear()
         watermark = self.watermark
         if watermark == UNKNOWN:
@@ -167,7 +178,14 @@ class Aligner:
             self._close(self._next, out)
             self._next = self._following(self._next, watermark)
         self._pop_candidates(watermark, out)
+        if watermark >= END_OF_TIME and (self._uncounted or not self._ended):
+            self._ended = True
+            out.append(self._closed(END, 0))
         return out
+
+    def _closed(self, start: int, hosts: int) -> WindowClosed:
+        candidates, self._uncounted = self._uncounted, 0
+        return WindowClosed(self.shard, start, hosts, candidates)
 
     def _first_window(self) -> int | None:
         start = min(self._starts.values(), default=None)
@@ -184,7 +202,7 @@ class Aligner:
         passed = watermark - watermark % WINDOW
         return max(following, min(passed, min(self._windows, default=passed)))
 
-    def _close(self, start: int, out: list[HostItem]) -> None:
+    def _close(self, start: int, out: list[Released]) -> None:
         roster = self.roster
         opened = self._windows.pop(start, {})
         self._strangers.pop(start, None)
@@ -195,32 +213,40 @@ class Aligner:
                 self._overflow(opened, opened.pop(host))
         if roster.overflow in opened:
             roster.wake(roster.overflow, start)
+        before = len(out)
         for host in sorted(roster.awake):
             window = opened.get(host)
             if window is not None:
-                out.append(HostEvents(host, start, window.partial, window.first, window.last, window.events))
+                alerts = window.alerts or None
+                partial = window.partial if window.events else None
+                out.append(
+                    HostEvents(host, start, partial, window.first, window.last, window.events, None, alerts)
+                )
             elif start - roster.awake[host] <= self._silence:
                 out.append(HostEvents(host, start, None))
             else:
                 roster.tire(host)
+        out.append(self._closed(start, len(out) - before))
 
-    def _pop_candidates(self, before: int, out: list[HostItem]) -> None:
+    def _pop_candidates(self, before: int, out: list[Released]) -> None:
         waiting = self._candidates
         while waiting and waiting[0][0][0] < before:
-            candidate = heapq.heappop(waiting)[1]
+            candidate = structs.replace(heapq.heappop(waiting)[1], window=END if self._next is None else self._next)
+            self._uncounted += 1
             if self.roster.hear(candidate.event.host, candidate.time):
                 out.append(candidate)
             else:
                 self._place_elsewhere(candidate, out)
 
-    def _place_elsewhere(self, candidate: Candidate, out: list[HostItem]) -> None:
+    def _place_elsewhere(self, candidate: Candidate, out: list[Released]) -> None:
         """Let the overflow host decide on a candidate whose host has no place; what it says names the true host."""
         host, overflow = candidate.event.host, self.roster.overflow
         signals = tuple(
             structs.replace(signal, entity=overflow, reason=f"on {host}: {signal.reason}")
             for signal in candidate.signals
         )
-        out.append(Candidate(structs.replace(candidate.event, host=overflow), signals, candidate.time))
+        event = structs.replace(candidate.event, host=overflow)
+        out.append(Candidate(event, signals, candidate.time, window=candidate.window))
         if any(signal.level >= AT_ONCE for signal in signals):
             out += self.roster.stray(host, candidate.time)
 
@@ -236,7 +262,18 @@ class Aligner:
         waiting = [candidate for _, candidate in self._candidates]
         awake, asleep, strays = self.roster.awake, self.roster.asleep, self.roster.strays
         return msgspec.msgpack.encode(
-            _Saved(self.VERSION, self._watermarks, self._starts, windows, waiting, awake, asleep, strays, self._next)
+            _Saved(
+                self.VERSION,
+                self._watermarks,
+                self._starts,
+                windows,
+                waiting,
+                awake,
+                asleep,
+                strays,
+                self._next,
+                self._uncounted,
+            )
         )
 
     def restore(self, state: bytes) -> None:
@@ -259,10 +296,11 @@ class Aligner:
         for start, hosts in self._windows.items():
             self._strangers[start] = sum(host not in self.roster for host in hosts)
         self._next = saved.next_window
+        self._uncounted = saved.uncounted
 
 
-class AlignLogic(StatefulBatchLogic[ShardItem | Change, HostItem, bytes]):
-    """Wrap an Aligner for ``op.stateful_batch``. Emits what the host step takes, in canonical order.
+class AlignLogic(StatefulBatchLogic[ShardItem | Change, Released, bytes]):
+    """Wrap an Aligner for ``op.stateful_batch``. Emits what the host step takes, in canonical order, and what it has closed.
 
     Nothing is closed at EOF: a source that has ended says so by its watermark.
 
@@ -289,12 +327,12 @@ class AlignLogic(StatefulBatchLogic[ShardItem | Change, HostItem, bytes]):
         if state is not None:
             self._aligner.restore(state)
 
-    def on_batch(self, values: list[ShardItem | Change]) -> tuple[Iterable[HostItem], bool]:
+    def on_batch(self, values: list[ShardItem | Change]) -> tuple[Iterable[Released], bool]:
         """Take in a run of items, then release once."""
         aligner = self._aligner
         for item in values:
             if not isinstance(item, Change) and self._shard < 0:
-                self._shard = item.shard
+                self._shard = aligner.shard = item.shard
                 aligner.stagger = self._shard * self._spread // SHARDS
                 aligner.roster.overflow = overflow_host(self._shard)
             if isinstance(item, Change):

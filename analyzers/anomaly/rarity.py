@@ -41,6 +41,31 @@ class Surprise(msgspec.Struct, frozen=True):
     expected_every: float
 
 
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """What a host has shown of one value so far: the host's side of a surprise, to be measured against the fleet."""
+
+    #: Fading number of windows with the value, and of all windows.
+    active: float
+    windows: float
+    #: Windows of its own past that weigh as much as the fleet.
+    strength: float
+    #: Sightings, mean and variance of log(1 + count) where it was seen.
+    weight: float = 0.0
+    mean: float = 0.0
+    variance: float = 0.0
+
+    def surprise(self, value: str, count: float, fleet: Usual = UNKNOWN) -> Surprise:
+        """Return how surprising ``count`` of the value is in a window, in a fleet in which ``fleet`` is usual of it."""
+        total = self.weight + COUNT_PRIOR
+        mean = (self.weight * self.mean + COUNT_PRIOR * fleet.mean) / total
+        variance = (self.weight * self.variance + COUNT_PRIOR * fleet.variance) / total
+        rate = (self.active + self.strength * fleet.rate) / (self.windows + self.strength)
+        gap = -math.log10(-math.expm1(-rate))
+        z = (magnitude(count) - mean) / max(math.sqrt(variance), SPREAD)
+        times = min(-math.log10(max(0.5 * math.erfc(z / math.sqrt(2.0)), 1e-12)), COUNT_CAP) if z > 0 else 0.0
+        return Surprise(value, count, gap, times, gap + COUNT_WEIGHT * times, 1.0 / rate)
+
+
 class Rarity(base.AnomalyDetector):
     """Score a host's counts of values in a window by how seldom, and how much, each is seen on it.
 
@@ -123,31 +148,24 @@ class Rarity(base.AnomalyDetector):
         self, x: Mapping[Any, float], *, t: int | None = None, usual: Mapping[str, Usual] | None = None
     ) -> list[Surprise]:
         """Return each value's surprise, the greatest first; arguments as of ``surprise_one``."""
+        found = [
+            self.standing(value, t=t).surprise(value, count, UNKNOWN if usual is None else usual.get(value, UNKNOWN))
+            for value, count in x.items()
+            if magnitude(count)
+        ]
+        found.sort(key=lambda surprise: (-surprise.total, surprise.value))
+        return found
+
+    def standing(self, value: str, *, t: int | None = None) -> Standing:
+        """Return what this host has shown of a value before the window that began at ``t`` (µs). Does not learn."""
         now = self._window(t)
         half_life, strength = self.half_life * 1e6 / WINDOW, self.strength * 1e6 / WINDOW
         windows = exposure(now - self._birth, half_life) if self._birth >= 0 else 0.0
-        found: list[Surprise] = []
-        for value, count in x.items():
-            seen = magnitude(count)
-            if not seen:
-                continue
-            fleet = UNKNOWN if usual is None else usual.get(value, UNKNOWN)
-            mean, variance, weight = fleet.mean, fleet.variance, 0.0
-            at = self._find(key_of(value))
-            if at < 0:
-                active = self._pushed * 2.0 ** ((self._pushed_at - now) / half_life)
-            else:
-                _, active, last, weight, own_mean, own_variance = ROW.unpack_from(self._rows, at)
-                active *= 2.0 ** ((last - now) / half_life)
-                mean = (weight * own_mean + COUNT_PRIOR * mean) / (weight + COUNT_PRIOR)
-                variance = (weight * own_variance + COUNT_PRIOR * variance) / (weight + COUNT_PRIOR)
-            rate = (active + strength * fleet.rate) / (windows + strength)
-            gap = -math.log10(-math.expm1(-rate))
-            z = (seen - mean) / max(math.sqrt(variance), SPREAD)
-            times = min(-math.log10(max(0.5 * math.erfc(z / math.sqrt(2.0)), 1e-12)), COUNT_CAP) if z > 0 else 0.0
-            found.append(Surprise(value, count, gap, times, gap + COUNT_WEIGHT * times, 1.0 / rate))
-        found.sort(key=lambda surprise: (-surprise.total, surprise.value))
-        return found
+        at = self._find(key_of(value))
+        if at < 0:
+            return Standing(self._pushed * 2.0 ** ((self._pushed_at - now) / half_life), windows, strength)
+        _, active, last, weight, mean, variance = ROW.unpack_from(self._rows, at)
+        return Standing(active * 2.0 ** ((last - now) / half_life), windows, strength, weight, mean, variance)
 
     def learn_one(
         self, x: Mapping[Any, float], *, t: int | None = None, usual: Mapping[str, Usual] | None = None
