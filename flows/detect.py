@@ -12,6 +12,7 @@ from typing import Any
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
+from bytewax.operators import KeyedStream
 
 from analyzers.anomaly.scorers.registry import make_scorer
 from analyzers.control import Timeline
@@ -81,9 +82,8 @@ def build(
     closed = op.filter_map("closed", released, closed_windows)
     heard = op.filter_map("heard", hosts, heard_of)
     group = settings.alerts.group_minutes * 60_000_000
-    told = op.stateful_batch(
-        "incidents", op.merge("all_heard", closed, heard), partial(IncidentLogic, settings.incidents, group)
-    )
+    all_heard: KeyedStream[Heard | WindowClosed] = op.merge("all_heard", closed, heard)
+    told = op.stateful_batch("incidents", all_heard, partial(IncidentLogic, settings.incidents, group))
 
     at_once = op.flat_map("at_once", counted, at_once_by_entity)
     in_order = op.filter_map("signals", hosts, signal_by_entity)

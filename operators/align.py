@@ -219,9 +219,7 @@ class Aligner:
             if window is not None:
                 alerts = window.alerts or None
                 partial = window.partial if window.events else None
-                out.append(
-                    HostEvents(host, start, partial, window.first, window.last, window.events, None, alerts)
-                )
+                out.append(HostEvents(host, start, partial, window.first, window.last, window.events, None, alerts))
             elif start - roster.awake[host] <= self._silence:
                 out.append(HostEvents(host, start, None))
             else:
@@ -300,7 +298,8 @@ class Aligner:
 
 
 class AlignLogic(StatefulBatchLogic[ShardItem | Change, Released, bytes]):
-    """Wrap an Aligner for ``op.stateful_batch``. Emits what the host step takes, in canonical order, and what it has closed.
+    """Wrap an Aligner for ``op.stateful_batch``. Emits what the host step takes, in canonical order,
+    and which windows it has closed.
 
     Nothing is closed at EOF: a source that has ended says so by its watermark.
 

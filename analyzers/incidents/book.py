@@ -1,4 +1,4 @@
-"""Build incidents: link what was sighted by host, time and shared indicators, weigh it, and say what came of it. Pure."""
+"""Build incidents: link what was sighted by host, time and shared indicators, weigh it, say what came of it. Pure."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ LINKED = HOUR
 REMAINS = 0.5
 #: Least risk of what links hosts.
 LINKS_FROM = 0.5
+#: What another system alerted of longer ago than this, before it was read, weighs nothing: it is not of what happens
+#: now, and days of it may be read in one moment.
+STALE = HOUR
 #: How often incidents are looked through for those that are over.
 SWEEP = NEAR
 #: Rules, users and addresses that are remembered to link by.
@@ -54,9 +57,9 @@ class _Saved(msgspec.Struct):
 class IncidentBook:
     """All open incidents. ``advance`` once a minute in which anything was sighted, in order of time.
 
-    A sighting joins the incident of its host while that host's risk in it lasts, and that of another host where the same
-    rare rule was seen within ten minutes, or the same user or address within an hour. What is nothing unusual joins
-    only where its rule is part of an incident already, and is counted there.
+    A sighting joins the incident of its host while that host's risk in it lasts, and that of another host where the
+    same rare rule was seen within ten minutes, or the same user or address within an hour. What is nothing unusual
+    joins only where its rule is part of an incident already, and is counted there.
 
     Args:
         settings: when it is an incident.
@@ -94,6 +97,8 @@ class IncidentBook:
         for sighting in minute.sightings:
             surprise = surprises.get((sighting.host, sighting.value))
             weight, why = weigh(sighting, surprise, self._settings)
+            if sighting.kind == "alert" and sighting.time < minute.start - STALE:
+                weight = 0.0
             # A late one has its place in this minute, and a risk that begins now.
             t = min(max(sighting.time, self._now), self._now + MINUTE - 1)
             cluster = self._place(sighting, weight, t, updates)
@@ -141,7 +146,7 @@ class IncidentBook:
         for other in self._linked(sighting, weight, t):
             if own is None:
                 own = other
-            elif own is not other:
+            elif own is not other and other.id in self._clusters:  # else another link has just made them one
                 own = self._merge(own, other, updates)
         if own is None:
             start = sighting.opened or sighting.time
@@ -242,9 +247,7 @@ class IncidentBook:
             for name in gone:
                 del self._clusters[name]
             self._by_host = {host: name for host, name in self._by_host.items() if name not in gone}
-        return [
-            IncidentUpdate(record(cluster, self._settings, "closed"), "closed") for cluster in over if cluster.told
-        ]
+        return [IncidentUpdate(record(cluster, self._settings, "closed"), "closed") for cluster in over if cluster.told]
 
     def snapshot(self) -> bytes:
         """Return the state as versioned bytes."""

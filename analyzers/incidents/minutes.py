@@ -46,8 +46,8 @@ class _Saved(msgspec.Struct):
 class Minutes:
     """Hold sightings until every shard has closed their minute and every item of it was heard of.
 
-    Shards close windows at different moments, and hosts report on different workers, in any order; what is released does
-    not depend on that. Closings of one shard come in order of time.
+    Shards close windows at different moments, and hosts report on different workers, in any order; what is released
+    does not depend on that. Closings of one shard come in order of time.
 
     >>> minutes = Minutes(1)
     >>> minutes.close(WindowClosed(0, 0, 1))

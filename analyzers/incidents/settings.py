@@ -16,8 +16,8 @@ class IncidentSettings(BaseModel):
         default=3.5,
         ge=0,
         le=15,
-        description="Decades of rarity that another system's alert must exceed to weigh anything; rules of rarity below "
-        "it weigh less than their level.",
+        description="Decades of rarity that another system's alert must exceed to weigh anything; rules that are less "
+        "rare weigh less than their level.",
     )
     medium: float = Field(
         default=6.0,

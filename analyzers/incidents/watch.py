@@ -24,7 +24,7 @@ class Watch:
 
     def __init__(self, host: str, state: tuple[Any, ...] | None = None) -> None:
         self._host = host
-        self._rarity = Rarity.restore(state) if state is not None else None  # type: ignore[arg-type]
+        self._rarity = Rarity.restore(state) if state is not None else None
         self._minute = -1
         #: Values that this minute has been told of.
         self._told: set[str] = set()

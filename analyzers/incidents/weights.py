@@ -13,6 +13,8 @@ LEVELS = {Level.informational: 0.25, Level.low: 1.0, Level.medium: 3.0, Level.hi
 TOLD = {Level.informational: 0.0, Level.low: 0.0, Level.medium: 1.5, Level.high: 3.0, Level.critical: 6.0}
 #: Share of its level's risk that a metric's score has: it says that something is new, not that it is bad.
 SCORE = 0.5
+#: Decades from which what a rule or score says is rare enough to have its level's risk.
+RARE = 3.0
 MINUTES_A_DAY = 1_440
 
 
@@ -20,7 +22,7 @@ def weigh(sighting: Sighting, surprise: Surprise | None, settings: IncidentSetti
     """Return a sighting's risk, and why; 0 if it was weighed this minute already, or is nothing unusual."""
     if surprise is None:
         return 0.0, ""
-    rare = min(1.0, surprise.gap / settings.least) if settings.least else 1.0
+    rare = min(1.0, surprise.gap / RARE)
     if sighting.kind == "alert":
         weight = max(0.0, surprise.total - settings.least)
         level = sighting.level

@@ -17,8 +17,8 @@ MAX_RULE, MAX_NAME = 200, 300
 #: Keys of a generic JSON message, the first that is present counts.
 RULES = ("rule_id", "rule.id", "signature_id", "alert.signature_id", "sid", "rule", "signature", "alert.signature")
 NAMES = (
-    *("description", "rule.description", "rule.name", "signature", "alert.signature", "message", "msg", "title", "name"),
-    "rule",
+    *("description", "rule.description", "rule.name", "signature", "alert.signature", "message", "msg", "title"),
+    *("name", "rule"),
 )
 LEVELS = ("severity", "level", "alert.severity", "event.severity", "priority")
 WORDS = {
@@ -67,9 +67,7 @@ def _zeek(source: str, read: Fields) -> Told:
 def _suricata(read: Fields) -> Told:
     rule = _text(read, ("alert.signature_id", "alert.signature")) or "suricata"
     level = _get(read, ("alert.severity",))
-    techniques, tactics = _attack(
-        read, ("alert.metadata.mitre_technique_id",), ("alert.metadata.mitre_tactic_name",)
-    )
+    techniques, tactics = _attack(read, ("alert.metadata.mitre_technique_id",), ("alert.metadata.mitre_tactic_name",))
     return Told(
         rule[:MAX_RULE],
         (_text(read, ("alert.signature",)) or rule)[:MAX_NAME],
