@@ -14,6 +14,8 @@ MAX_ALERTS = 24
 #: Hosts and links that are kept.
 MAX_HOSTS = 500
 MAX_LINKS = 200
+#: Share of its risk that a rule adds where another says as much of the same event.
+SAME_EVENT = 0.25
 #: What each further tactic adds to the score, and the most that all add.
 TACTIC = 0.25
 TACTICS = 1.0
@@ -114,13 +116,20 @@ class Cluster(msgspec.Struct):
     def risk(self, t: int, half_life: float) -> float:
         """Return what remains at ``t`` of the risk of all: a rule counts once, where it weighs most.
 
-        What one rule says of many hosts is not so many reasons.
+        What one rule says of many hosts is not so many reasons; nor, but for SAME_EVENT of them, what many rules say of
+        one event.
         """
-        most: dict[tuple[str, str], float] = {}
-        for mark in self.prints.values():
-            key = (mark.kind, mark.rule)
-            most[key] = max(most.get(key, 0.0), mark.risk(t, half_life))
-        return sum(most.values())
+        most: dict[tuple[str, str], tuple[float, str]] = {}
+        for key, mark in self.prints.items():
+            risk = mark.risk(t, half_life)
+            if risk > most.get((mark.kind, mark.rule), (0.0, ""))[0]:
+                most[mark.kind, mark.rule] = (risk, mark.cites[0][1] if mark.cites else key)
+        events: dict[str, float] = {}
+        total = 0.0
+        for risk, event in most.values():
+            events[event] = max(events.get(event, 0.0), risk)
+            total += SAME_EVENT * risk
+        return total + (1.0 - SAME_EVENT) * sum(events.values())
 
     def rate(self, t: int, half_life: float) -> float:
         """Return the score at ``t``: risk, more where several rules show several tactics."""
