@@ -31,8 +31,8 @@ TABLES = {
     "alerts": "id, kind, rule, name, level, entity, window_start, first_seen, last_seen, count, reason, techniques, "
     "tactics, evidence, versions::text",
     "evidence": "event_id, alert_id, entity, time, raw",
-    "incidents": "id, state, severity, score, entities, first_seen, last_seen, opened, tactics, techniques, alert_count, "
-    "evidence, title, explanation, aliases, merged_into",
+    "incidents": "id, state, severity, score, entities, first_seen, last_seen, opened, tactics, techniques, "
+    "alert_count, evidence, title, explanation, aliases, merged_into",
     "incident_alerts": 'incident_id, alert_id, "position"',
     "hosts": "host, events, first_seen, last_seen",
     "host_windows": 'host, seconds, start, metrics, "values", scores',
