@@ -7,63 +7,21 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from river import base
 
 from analyzers.anomaly.rarity_fleet import SPREAD, UNKNOWN, WINDOW, Usual, exposure, follow, key_of, magnitude
+from analyzers.anomaly.surprise import Standing
+from analyzers.anomaly.surprise import Surprise as Surprise
 
 #: One value held: key, decayed number of windows with it, last of them, and weight, mean and variance of
 #: log(1 + count). Half precision is finer than the least spread. Stored data.
 ROW = struct.Struct("<QfIBee")
-#: Share of the count's surprise that is added to the gap's, and the most that is believed of it (decades).
-COUNT_WEIGHT = 0.5
-COUNT_CAP = 6.0
-#: Sightings that the fleet's mean and variance of a count are worth beside the host's own.
-COUNT_PRIOR = 5.0
 #: Decades from which a surprise supports another of the same window, or raises those of the following minutes.
 NOTABLE = 3.0
 #: Half-life of that rise, in windows.
 CARRY_HALF_LIFE = 30.0
 #: Decades beyond which a probability of 1 - 10^-s is 1 in a float.
 MOST = 15.0
-
-
-class Surprise(msgspec.Struct, frozen=True):
-    """Why a value is rare."""
-
-    value: str
-    count: float
-    #: Decades, -log10 of a probability: seen at all, and so often. ``total`` is gap + COUNT_WEIGHT * times.
-    gap: float
-    times: float
-    total: float
-    #: Windows in which it is expected once; of the host's past, shrunk to the fleet's.
-    expected_every: float
-
-
-class Standing(msgspec.Struct, frozen=True, array_like=True):
-    """What a host has shown of one value so far: the host's side of a surprise, to be measured against the fleet."""
-
-    #: Fading number of windows with the value, and of all windows.
-    active: float
-    windows: float
-    #: Windows of its own past that weigh as much as the fleet.
-    strength: float
-    #: Sightings, mean and variance of log(1 + count) where it was seen.
-    weight: float = 0.0
-    mean: float = 0.0
-    variance: float = 0.0
-
-    def surprise(self, value: str, count: float, fleet: Usual = UNKNOWN) -> Surprise:
-        """Return how surprising ``count`` of the value is in a window, in a fleet in which ``fleet`` is usual of it."""
-        total = self.weight + COUNT_PRIOR
-        mean = (self.weight * self.mean + COUNT_PRIOR * fleet.mean) / total
-        variance = (self.weight * self.variance + COUNT_PRIOR * fleet.variance) / total
-        rate = (self.active + self.strength * fleet.rate) / (self.windows + self.strength)
-        gap = -math.log10(-math.expm1(-rate))
-        z = (magnitude(count) - mean) / max(math.sqrt(variance), SPREAD)
-        times = min(-math.log10(max(0.5 * math.erfc(z / math.sqrt(2.0)), 1e-12)), COUNT_CAP) if z > 0 else 0.0
-        return Surprise(value, count, gap, times, gap + COUNT_WEIGHT * times, 1.0 / rate)
 
 
 class Rarity(base.AnomalyDetector):

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from analyzers.anomaly.rarity import Surprise
 from analyzers.anomaly.rarity_fleet import Fleet
+from analyzers.anomaly.surprise import Surprise
 from analyzers.incidents.cluster import Cluster
 from analyzers.incidents.explanation import record
 from analyzers.incidents.minutes import Minute

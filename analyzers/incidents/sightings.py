@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from analyzers.anomaly.rarity import Standing
 from analyzers.anomaly.rarity_fleet import key_of
+from analyzers.anomaly.surprise import Standing
 from state.alerts import MAX_EVIDENCE, Level
 
 #: Rules of other systems that are told apart on a host in a minute; the rest is counted under MORE.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzers.anomaly.rarity import Surprise
+from analyzers.anomaly.surprise import Surprise
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.sightings import Sighting
 from state.alerts import Level

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from analyzers.anomaly.rarity import Standing
+from analyzers.anomaly.surprise import Standing
 from analyzers.incidents.minutes import END, Minute, Minutes, WindowClosed
 from analyzers.incidents.sightings import (
     MAX_RULES,
