@@ -19,6 +19,8 @@ import msgspec
 from bytewax.recovery import init_db_dir
 
 from analyzers.alerts import AlertBook
+from analyzers.anomaly.fleet import Fleet
+from analyzers.anomaly.telling import HostAlarm
 from analyzers.host import Host
 from analyzers.ledger import LedgerBook
 from flows.settings import Settings
@@ -41,6 +43,8 @@ SNAPSHOTS = {
     "source": KafkaPartition.VERSION,
     "align": Aligner.VERSION,
     "host": Host.VERSION,
+    "fleet": Fleet.VERSION,
+    "alarm": HostAlarm.VERSION,
     "alerts": AlertBook.VERSION,
     "incidents": IncidentLogic.VERSION,
     "ledger": LedgerBook.VERSION,

@@ -15,9 +15,9 @@ import msgspec
 from bytewax.operators import StatefulBatchLogic
 from msgspec import structs
 
+from analyzers.anomaly.barrier import END, WindowClosed
 from analyzers.control import Change, Timeline
 from analyzers.host import WINDOW, HostEvents
-from analyzers.incidents.minutes import END, WindowClosed
 from analyzers.metrics import Partial
 from analyzers.router import Candidate
 from operators import metrics
@@ -84,12 +84,12 @@ class Aligner:
         self._strangers: dict[int, int] = {}
         #: Events counted under the overflow host since this was last read.
         self.overflowed = 0
+        #: Start of each window closed since this was last read, for how many hosts, and candidates released before.
+        self.closed: list[tuple[int, int, int]] = []
         self._next: int | None = None
         self._late: dict[str, list[HostLate]] = {}
-        #: Candidates released since a window was last closed; and whether the last one is closed.
+        #: Candidates released since a window was last closed.
         self._uncounted = 0
-        self._ended = False
-        self.shard = 0
         self._timeline = Timeline() if timeline is None else timeline.copy()
 
     @property
@@ -158,34 +158,35 @@ class Aligner:
         self._timeline.add(change)
         return self._next is None or self._next <= change.setting.from_time
 
-    def release(self) -> list[Released]:
+    def release(self) -> list[HostItem]:
         """Return what the watermark has passed, in canonical order, each with the settings that hold at its time."""
         released = self._release()
         if not self._timeline:
             return released
         return [self._timeline.apply(item) if isinstance(item, HostEvents | Candidate) else item for item in released]
 
-    def _release(self) -> list[Released]:
-        out: list[Released] = [self._placed_late(late) for host in sorted(self._late) for late in self._late[host]]
+    def _release(self) -> list[HostItem]:
+        out: list[HostItem] = [self._placed_late(late) for host in sorted(self._late) for late in self._late[host]]
         self._late.clear()
         watermark = self.watermark
         if watermark == UNKNOWN:
             return out
         if self._next is None:
             self._next = self._first_window()
+        ended = False
         while self._next is not None and self._next + WINDOW + self.stagger <= watermark:
             self._pop_candidates(self._next + WINDOW + self.stagger, out)
             self._close(self._next, out)
             self._next = self._following(self._next, watermark)
+            ended = self._next is None
         self._pop_candidates(watermark, out)
-        if watermark >= END_OF_TIME and (self._uncounted or not self._ended):
-            self._ended = True
-            out.append(self._closed(END, 0))
+        if ended or (watermark >= END_OF_TIME and self._uncounted):
+            self._count_closed(END, 0)
         return out
 
-    def _closed(self, start: int, hosts: int) -> WindowClosed:
-        candidates, self._uncounted = self._uncounted, 0
-        return WindowClosed(self.shard, start, hosts, candidates)
+    def _count_closed(self, start: int, hosts: int) -> None:
+        self.closed.append((start, hosts, self._uncounted))
+        self._uncounted = 0
 
     def _first_window(self) -> int | None:
         start = min(self._starts.values(), default=None)
@@ -202,7 +203,7 @@ class Aligner:
         passed = watermark - watermark % WINDOW
         return max(following, min(passed, min(self._windows, default=passed)))
 
-    def _close(self, start: int, out: list[Released]) -> None:
+    def _close(self, start: int, out: list[HostItem]) -> None:
         roster = self.roster
         opened = self._windows.pop(start, {})
         self._strangers.pop(start, None)
@@ -213,7 +214,7 @@ class Aligner:
                 self._overflow(opened, opened.pop(host))
         if roster.overflow in opened:
             roster.wake(roster.overflow, start)
-        before = len(out)
+        hosts = 0
         for host in sorted(roster.awake):
             window = opened.get(host)
             if window is not None:
@@ -224,9 +225,11 @@ class Aligner:
                 out.append(HostEvents(host, start, None))
             else:
                 roster.tire(host)
-        out.append(self._closed(start, len(out) - before))
+                continue
+            hosts += 1
+        self._count_closed(start, hosts)
 
-    def _pop_candidates(self, before: int, out: list[Released]) -> None:
+    def _pop_candidates(self, before: int, out: list[HostItem]) -> None:
         waiting = self._candidates
         while waiting and waiting[0][0][0] < before:
             candidate = structs.replace(heapq.heappop(waiting)[1], window=END if self._next is None else self._next)
@@ -236,7 +239,7 @@ class Aligner:
             else:
                 self._place_elsewhere(candidate, out)
 
-    def _place_elsewhere(self, candidate: Candidate, out: list[Released]) -> None:
+    def _place_elsewhere(self, candidate: Candidate, out: list[HostItem]) -> None:
         """Let the overflow host decide on a candidate whose host has no place; what it says names the true host."""
         host, overflow = candidate.event.host, self.roster.overflow
         signals = tuple(
@@ -298,8 +301,7 @@ class Aligner:
 
 
 class AlignLogic(StatefulBatchLogic[ShardItem | Change, Released, bytes]):
-    """Wrap an Aligner for ``op.stateful_batch``. Emits what the host step takes, in canonical order,
-    and which windows it has closed.
+    """Wrap an Aligner for ``op.stateful_batch``. Emits what hosts take, in canonical order, and what was closed.
 
     Nothing is closed at EOF: a source that has ended says so by its watermark.
 
@@ -331,14 +333,16 @@ class AlignLogic(StatefulBatchLogic[ShardItem | Change, Released, bytes]):
         aligner = self._aligner
         for item in values:
             if not isinstance(item, Change) and self._shard < 0:
-                self._shard = aligner.shard = item.shard
+                self._shard = item.shard
                 aligner.stagger = self._shard * self._spread // SHARDS
                 aligner.roster.overflow = overflow_host(self._shard)
             if isinstance(item, Change):
                 self._change(item)
             else:
                 aligner.add(item)
-        released = aligner.release()
+        released: list[Released] = [*aligner.release()]
+        released += (WindowClosed(self._shard, *closed) for closed in aligner.closed)
+        aligner.closed.clear()
         if self._shard >= 0:
             metrics.OPEN_WINDOWS.labels(shard=self._shard).set(aligner.open_windows)
             metrics.WAITING_CANDIDATES.labels(shard=self._shard).set(aligner.waiting)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from bytewax.operators import StatefulBatchLogic
 
+from analyzers.anomaly.barrier import Report
 from analyzers.anomaly.settings import AnomalySettings
 from analyzers.host import Host, HostEvents
 from analyzers.incidents.sightings import Heard, Sighting
@@ -40,7 +41,7 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 
 #: What the host step emits.
-HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten | Heard
+HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten | Report | Heard
 
 
 def host_of(item: HostItem) -> str:
@@ -105,11 +106,14 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                 host = self._new(host_of(value))
             if isinstance(value, HostEvents):
                 rows, signals = host.close_window(value)
-                if host.verdict is not None:
-                    metrics.UNUSUAL.labels(status=host.verdict.status).inc()
                 out += rows
                 # What many hosts did together says nothing about one.
-                said = overflowing(value) if host.name.startswith(RESERVED) else signals
+                if host.name.startswith(RESERVED):
+                    said = overflowing(value)
+                    out.append(Report(host.name, value.start))
+                else:
+                    said = signals
+                    out.append(host.report or Report(host.name, value.start))
                 out += said
                 sightings = host.watch.signals(said, value.start)
                 if value.alerts:

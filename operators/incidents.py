@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 from bytewax.operators import StatefulBatchLogic
 
+from analyzers.anomaly.barrier import WindowClosed
 from analyzers.incidents.book import IncidentBook
-from analyzers.incidents.minutes import Minutes, WindowClosed
+from analyzers.incidents.minutes import Minutes
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.sightings import Heard
 from operators import metrics
@@ -19,6 +20,8 @@ from state.incidents import IncidentUpdate
 
 #: The one key. Stored data.
 KEY = "all"
+#: Those who close windows: the shards, and the fleet's step, after which hosts alarm.
+CLOSERS = SHARDS + 1
 
 
 class _Saved(msgspec.Struct):
@@ -42,10 +45,10 @@ class IncidentLogic(StatefulBatchLogic[Heard | WindowClosed, IncidentUpdate | Si
 
     def __init__(self, settings: IncidentSettings, group: int, state: bytes | None) -> None:
         if state is None:
-            self._minutes, self._book = Minutes(SHARDS), IncidentBook(settings, group)
+            self._minutes, self._book = Minutes(CLOSERS), IncidentBook(settings, group)
         else:
             saved = msgspec.msgpack.decode(state, type=_Saved)
-            self._minutes = Minutes.restore(SHARDS, saved.minutes)
+            self._minutes = Minutes.restore(CLOSERS, saved.minutes)
             self._book = IncidentBook.restore(settings, group, saved.book)
 
     def on_batch(self, values: list[Heard | WindowClosed]) -> tuple[Iterable[IncidentUpdate | Signal], bool]:

@@ -13,7 +13,7 @@ DECIDED = Counter("winnow_decided", "Events decided, by lane.", ["lane"])
 UNUSUAL = Counter(
     "winnow_unusual_windows",
     "Windows of hosts in which something was unusual, by what became of them: alarm or added (alerted), muted, quiet, "
-    "spent (the budget had no room), warming (the host is new).",
+    "shift (many hosts at once), spent (the budget had no room), warming (the host is new).",
     ["status"],
 )
 MATCHES = Counter("winnow_rule_matches", "Matches of Sigma rules, by level.", ["level"])

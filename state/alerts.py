@@ -10,6 +10,8 @@ import msgspec
 
 #: Evidence event ids an alert keeps, the first ones in canonical order.
 MAX_EVIDENCE = 20
+#: Entity of what is said of the whole fleet. No host's name begins so.
+FLEET = "_fleet"
 #: Version of the alert message's JSON schema (``state/schemas/alert.v1.json``).
 ALERT_VERSION = 1
 

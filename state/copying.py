@@ -26,6 +26,10 @@ _int8 = struct.Struct(">iq").pack
 _float8 = struct.Struct(">id").pack
 
 
+#: A field without a value.
+NULL = struct.pack(">i", -1)
+
+
 def row(*fields: bytes) -> bytes:
     """Return a row of encoded fields."""
     return _fields(len(fields)) + b"".join(fields)

@@ -46,7 +46,7 @@ ALERTS = Table(
     key=1,
 )
 EVIDENCE = Table("evidence", ("event_id", "alert_id", "entity", "time", "raw"), key=2, dated=False)
-HOSTS = Table("hosts", ("host", "events", "first_seen", "last_seen"), key=1)
+HOSTS = Table("hosts", ("host", "events", "first_seen", "last_seen", "judged_from"), key=1)
 HOST_WINDOWS = Table("host_windows", ("host", "seconds", "start", "metrics", "values", "scores"), key=3, dated=False)
 INCIDENTS = Table(
     "incidents",
@@ -172,6 +172,7 @@ def host_row(host: HostSeen) -> Row:
         copying.int8(host.events),
         copying.timestamp(host.first_seen),
         copying.timestamp(host.last_seen),
+        copying.timestamp(host.judged_from) if host.judged_from else copying.NULL,
     )
     return Row((key,), data)
 

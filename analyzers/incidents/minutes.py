@@ -4,24 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from analyzers.anomaly.barrier import WindowClosed
 from analyzers.incidents.sightings import Heard, Sighting
-
-#: Start of no window: later than all.
-END = 2**62
-
-
-class WindowClosed(msgspec.Struct, frozen=True, gc=False):
-    """A shard has closed a window: so many items of it will be heard of.
-
-    A shard may skip windows for which it has no host; it says so by closing a later one.
-    """
-
-    shard: int
-    #: Start of the window, µs; ``END`` once a replay has closed the last.
-    start: int
-    #: Windows of hosts, and events that waited, since the window closed before.
-    hosts: int
-    candidates: int = 0
 
 
 class Minute(msgspec.Struct, frozen=True):
@@ -47,7 +31,8 @@ class Minutes:
     """Hold sightings until every shard has closed their minute and every item of it was heard of.
 
     Shards close windows at different moments, and hosts report on different workers, in any order; what is released
-    does not depend on that. Closings of one shard come in order of time.
+    does not depend on that. Closings of one shard come in order of time. What judges windows later than the shards do,
+    as the fleet's step, is one more of them.
 
     >>> minutes = Minutes(1)
     >>> minutes.close(WindowClosed(0, 0, 1))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from analyzers.anomaly.rarity import Rarity
+from analyzers.anomaly.surprise import Standing
 from analyzers.incidents.sightings import Alerts, Sighting, links_of
 from state.alerts import Signal
 from state.events import Event
@@ -41,26 +42,7 @@ class Watch:
         for signal in signals:
             value = f"{signal.kind}:{signal.rule}"
             standing = self._learn({value: 1.0}, minute)
-            found.append(
-                Sighting(
-                    self._host,
-                    minute,
-                    signal.kind,
-                    signal.rule,
-                    signal.name,
-                    signal.level,
-                    signal.time,
-                    max(signal.time, signal.last),
-                    signal.count,
-                    signal.reason,
-                    signal.techniques,
-                    signal.tactics,
-                    ((signal.time, signal.event_id, b""),) if signal.event_id else (),
-                    links,
-                    signal.opened,
-                    standing.get(value),
-                )
-            )
+            found.append(sighting_of(signal, minute, links, standing.get(value)))
         return found
 
     def window(self, start: int, alerts: Alerts) -> list[Sighting]:
@@ -117,3 +99,25 @@ class Watch:
         watch = cls(host, tuple(rarity))
         watch._minute, watch._told = minute, set(told)
         return watch
+
+
+def sighting_of(signal: Signal, minute: int, links: tuple[str, ...] = (), standing: Standing | None = None) -> Sighting:
+    """Return a signal as a sighting in the minute that began at ``minute`` (µs)."""
+    return Sighting(
+        signal.entity,
+        minute,
+        signal.kind,
+        signal.rule,
+        signal.name,
+        signal.level,
+        signal.time,
+        max(signal.time, signal.last),
+        signal.count,
+        signal.reason,
+        signal.techniques,
+        signal.tactics,
+        ((signal.time, signal.event_id, b""),) if signal.event_id else (),
+        links,
+        signal.opened,
+        standing,
+    )

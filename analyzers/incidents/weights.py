@@ -20,6 +20,9 @@ MINUTES_A_DAY = 1_440
 
 def weigh(sighting: Sighting, surprise: Surprise | None, settings: IncidentSettings) -> tuple[float, str]:
     """Return a sighting's risk, and why; 0 if it was weighed this minute already, or is nothing unusual."""
+    if sighting.kind == "anomaly":  # which has its own memory of what is usual, and a budget
+        new = sighting.level if sighting.level is not None else Level.low
+        return LEVELS[new] * SCORE, f"level {new.name}; {sighting.reason}"
     if surprise is None:
         return 0.0, ""
     rare = min(1.0, surprise.gap / RARE)
@@ -30,9 +33,8 @@ def weigh(sighting: Sighting, surprise: Surprise | None, settings: IncidentSetti
             weight += TOLD[level] * rare
         said = f"; its system calls it {level.name}" if level is not None else ""
         return weight, f"{surprise.total:.1f} decades of rarity: {_often(surprise)}{said}"
-    level = sighting.level if sighting.level is not None else Level.low
-    weight = LEVELS[level] * rare * (SCORE if sighting.kind == "anomaly" else 1.0)
-    return weight, f"level {level.name}; {_often(surprise)}; {sighting.reason}"
+    of = sighting.level if sighting.level is not None else Level.low
+    return LEVELS[of] * rare, f"level {of.name}; {_often(surprise)}; {sighting.reason}"
 
 
 def _often(surprise: Surprise) -> str:

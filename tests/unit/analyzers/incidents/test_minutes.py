@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 
+from analyzers.anomaly.barrier import END, WindowClosed
 from analyzers.anomaly.surprise import Standing
-from analyzers.incidents.minutes import END, Minute, Minutes, WindowClosed
+from analyzers.incidents.minutes import Minute, Minutes
 from analyzers.incidents.sightings import (
     MAX_RULES,
     MORE,
