@@ -57,7 +57,7 @@ class Habits:
     does. Whether it is worth saying is not decided here.
 
     >>> from analyzers.metrics import MetricSet
-    >>> habits = Habits("web-1", MetricSet.load(), AnomalySettings())
+    >>> habits = Habits("web-1", MetricSet.load(), AnomalySettings(least=3))
     >>> for minute in range(300):
     ...     judged = habits.judge(minute * 60_000_000, {0: 250.0 + minute % 7})
     >>> judged.unusual is None, 0.0 <= judged.scores[0] < 0.9
