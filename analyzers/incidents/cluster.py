@@ -156,8 +156,8 @@ class Cluster(msgspec.Struct):
         self.active = max(self.active, other.active)
         self.tactic_at = max(self.tactic_at, other.tactic_at)
         self.tactics += [tactic for tactic in other.tactics if tactic not in self.tactics]
+        # Its severity stays what was last told of it: what the other brings is news.
         self.score = max(self.score, other.score)
-        self.severity = max(self.severity, other.severity)
         opened = [t for t in (self.opened, other.opened) if t]
         self.opened = min(opened, default=0)
         self.aliases += [*other.aliases, other.id]

@@ -24,6 +24,7 @@ import psutil
 from flows.commands.alerts import read, repeat_key
 from state.postgres import DatabaseAway, connect
 from state.revisions import migrate
+from state.schemas import validate_alert, validate_incident
 from tests.integration.live import environment, settings
 
 #: What the flow owns and what it says of it; not when a row was last written.
@@ -167,6 +168,8 @@ def content(bootstrap: str, variables: dict[str, str], topic: str) -> dict[str, 
     messages: dict[str, Any] = {}
     for raw in read(known, oldest=True, to_end=True):
         message = orjson.loads(raw)
+        validate = validate_incident if message.get("type") == "incident" else validate_alert
+        validate(message)
         messages.setdefault(repeat_key(message), message)
     for name, wanted in (("messages", False), ("incident_messages", True)):
         found[name] = [messages[key] for key in sorted(messages) if (messages[key].get("type") == "incident") == wanted]

@@ -117,6 +117,15 @@ def test_a_user_who_moves_on_links_hosts_and_the_older_id_stays(fleet: Fleet) ->
     assert fleet.incidents[second.id].state == "merged"
 
 
+def test_an_older_incident_that_takes_in_a_worse_one_is_told_again(fleet: Fleet) -> None:
+    fleet.minute(fleet.rule("ws-1", "r1", T0, Level.low, user="alice"))
+    fleet.minute(fleet.rule("dc-1", "r2", T0 + MINUTE, Level.critical))
+    fleet.minute(fleet.rule("dc-1", "r3", T0 + 2 * MINUTE, Level.low, user="alice"))
+    [incident] = fleet.open()
+    assert incident.severity >= Level.high
+    assert ("severity", incident.id) in fleet.changes[-2:]
+
+
 @pytest.mark.parametrize("user", ["SYSTEM", "NT AUTHORITY\\NETWORK SERVICE", "ws-1$", "root", "-", ""])
 def test_users_that_every_machine_has_link_nothing(fleet: Fleet, user: str) -> None:
     fleet.minute(fleet.rule("ws-1", "r1", T0, user=user))
