@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -10,6 +11,8 @@ from analyzers.anomaly.barrier import Report
 from analyzers.anomaly.budget import MINUTE
 from analyzers.anomaly.habits import Habits
 from analyzers.anomaly.settings import AnomalySettings, BudgetSettings, Tuning
+from analyzers.incidents.sightings import Alerts
+from analyzers.incidents.watch import Watch
 from analyzers.metrics import MetricSet, Partial
 from state.alerts import Signal
 from state.windows import HostSeen, HostWindow
@@ -34,6 +37,8 @@ class HostEvents(msgspec.Struct, frozen=True):
     events: int = 0
     #: Settings that hold in this window, where they are not the configured ones.
     tuning: Tuning | None = None
+    #: Alerts of other systems, by rule.
+    alerts: Alerts | None = None
 
 
 class _Saved(msgspec.Struct):
@@ -48,6 +53,7 @@ class _Saved(msgspec.Struct):
     events: int
     first_seen: int
     last_seen: int
+    watch: tuple[Any, ...] | None
 
 
 class Host:
@@ -60,12 +66,14 @@ class Host:
     ((7.0,), [], None, 7)
     """
 
-    VERSION = 3
+    VERSION = 4
 
     def __init__(self, name: str, metrics: MetricSet, settings: AnomalySettings) -> None:
         self.name = name
         #: What the last window was like.
         self.report: Report | None = None
+        #: What it has to say for incidents.
+        self.watch = Watch(name)
         self._metrics = metrics
         self._settings = settings
         self._versions = (("metrics", metrics.version),)
@@ -178,6 +186,7 @@ class Host:
                 self._events,
                 self._first_seen,
                 self._last_seen,
+                self.watch.snapshot(),
             )
         )
 
@@ -195,6 +204,7 @@ class Host:
         moved = {old: metrics.names.index(n) for old, n in enumerate(saved.names) if n in metrics.names}
         host._habits = Habits.restore(saved.name, metrics, settings, saved.habits, moved)
         host._limited = {moved[i]: until for i, until in saved.limited.items() if i in moved}
+        host.watch = Watch.restore(saved.name, saved.watch)
         for seconds, (start, partial) in saved.rollups.items():
             kept = Partial(
                 {moved[i]: v for i, v in partial.sums.items() if i in moved},

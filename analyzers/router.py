@@ -26,6 +26,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     time: int
     #: Least level that alerts at that time, where it is not the configured one.
     lowest: Level | None = None
+    #: Start of the window with which its shard counts it, µs; told when it is released.
+    window: int = 0
 
     @property
     def order(self) -> tuple[int, str, int]:

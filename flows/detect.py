@@ -16,6 +16,7 @@ from bytewax.dataflow import Dataflow, Stream
 from analyzers.anomaly.barrier import Report, WindowClosed
 from analyzers.anomaly.scorers.registry import make_scorer
 from analyzers.control import Timeline
+from analyzers.incidents.sightings import Heard
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router import Router
@@ -25,13 +26,14 @@ from flows.control import listen
 from flows.settings import Settings, load_settings
 from flows.usage import UsageError
 from operators.alerts import AlertLogic
-from operators.align import AlignLogic, HostItem
+from operators.align import AlignLogic, HostItem, Released
 from operators.batch import Collected, ShardItem
 from operators.collect import SHARD_KEYS, Collector
 from operators.control import ControlSource
 from operators.files import FileSource
-from operators.fleet import AlarmLogic, FleetLogic
+from operators.fleet import AlarmLogic, FleetLogic, FleetOut
 from operators.host import Decided, HostLogic, HostOut, host_of
+from operators.incidents import KEY, IncidentLogic
 from operators.kafka import KafkaSource, list_partitions
 from operators.ledger import LedgerLogic
 from operators.roster import HostForgotten
@@ -42,6 +44,7 @@ from operators.sinks.postgres import PostgresSink
 from operators.versions import Versions
 from state.alerts import FLEET, Signal
 from state.events import Rejected
+from state.incidents import IncidentUpdate
 from state.windows import HostSeen, HostWindow
 
 
@@ -76,18 +79,31 @@ def build(
         "host", items, partial(HostLogic, host_metrics, settings.anomaly, router, settings.alerts.lowest)
     )
 
-    closed = op.filter_map("closed", released, closed_of_fleet)
-    reports = op.filter_map("reports", hosts, report_of_fleet)
-    fleet = op.stateful_batch(
-        "fleet", op.merge("to_fleet", closed, reports), partial(FleetLogic, host_metrics, settings.anomaly)
+    to_fleet = op.merge(
+        "to_fleet", op.filter_map("closed", released, closed_of_fleet), op.filter_map("reports", hosts, report_of_fleet)
     )
+    fleet = op.stateful_batch("fleet", to_fleet, partial(FleetLogic, host_metrics, settings.anomaly))
     unusual = op.merge("to_alarm", op.filter_map("unusual", fleet, unusual_by_host), op.filter_map("gone", hosts, gone))
     alarms = op.stateful_batch("alarm", unusual, partial(AlarmLogic, host_metrics, settings.anomaly))
 
-    at_once = op.flat_map("at_once", counted, at_once_by_entity)
-    in_order = op.filter_map("signals", hosts, signal_by_entity)
-    of_fleet = op.filter_map("fleet_signals", fleet, fleet_signal)
-    signals = op.merge("all_signals", at_once, in_order, of_fleet, alarms)
+    heard = op.merge(
+        "all_heard",
+        op.filter_map("closed_windows", released, for_incidents),
+        op.filter_map("heard", hosts, for_incidents),
+        op.filter_map("fleet_closed", fleet, for_incidents),
+        op.filter_map("alarms_heard", alarms, for_incidents),
+    )
+    group = settings.alerts.group_minutes * 60_000_000
+    incidents = op.stateful_batch("incidents", heard, partial(IncidentLogic, settings.incidents, group))
+
+    signals = op.merge(
+        "all_signals",
+        op.flat_map("at_once", counted, at_once_by_entity),
+        op.filter_map("signals", hosts, signal_by_entity),
+        op.filter_map("fleet_signals", fleet, signal_by_entity),
+        op.filter_map("alarm_signals", alarms, signal_by_entity),
+        op.filter_map("others_alerts", incidents, signal_by_entity),
+    )
     alerts = op.stateful_batch("alerts", signals, partial(AlertLogic, settings.alerts))
 
     read = op.flat_map("read", counted, read_by_origin)
@@ -98,6 +114,7 @@ def build(
         "out",
         op.key_rm("alerts_out", alerts),
         op.filter_map("windows_out", hosts, only_windows),
+        op.filter_map("incidents_out", incidents, only_incidents),
         op.key_rm("ledger_out", ledger),
         op.flat_map("dead_letters", counted, dead_letters),
         *refused,
@@ -151,13 +168,13 @@ def to_shards(collected: Collected) -> Iterable[tuple[str, ShardItem]]:
     return zip(SHARD_KEYS, collected.shards, strict=True)
 
 
-def by_host(released: tuple[str, HostItem | WindowClosed]) -> tuple[str, HostItem] | None:
+def by_host(released: tuple[str, Released]) -> tuple[str, HostItem] | None:
     """Key what a shard released by its host."""
     item = released[1]
     return None if isinstance(item, WindowClosed) else (host_of(item), item)
 
 
-def closed_of_fleet(released: tuple[str, HostItem | WindowClosed]) -> tuple[str, WindowClosed | Report] | None:
+def closed_of_fleet(released: tuple[str, Released]) -> tuple[str, WindowClosed | Report] | None:
     """Keep which windows shards closed, for the one step that sees the fleet."""
     return (FLEET, released[1]) if isinstance(released[1], WindowClosed) else None
 
@@ -167,7 +184,7 @@ def report_of_fleet(out: tuple[str, HostOut]) -> tuple[str, WindowClosed | Repor
     return (FLEET, out[1]) if isinstance(out[1], Report) else None
 
 
-def unusual_by_host(out: tuple[str, Signal | Report]) -> tuple[str, Report | HostForgotten] | None:
+def unusual_by_host(out: tuple[str, FleetOut]) -> tuple[str, Report | HostForgotten] | None:
     """Key what no shift of the fleet explains by its host."""
     return (out[1].host, out[1]) if isinstance(out[1], Report) else None
 
@@ -177,9 +194,14 @@ def gone(out: tuple[str, HostOut]) -> tuple[str, Report | HostForgotten] | None:
     return (out[1].host, out[1]) if isinstance(out[1], HostForgotten) else None
 
 
-def fleet_signal(out: tuple[str, Signal | Report]) -> tuple[str, Signal | HostForgotten] | None:
-    """Keep what is said of the fleet."""
-    return (out[1].entity, out[1]) if isinstance(out[1], Signal) else None
+def for_incidents(out: tuple[str, object]) -> tuple[str, Heard | WindowClosed] | None:
+    """Keep what is said for incidents, and up to when all of it has been said."""
+    return (KEY, out[1]) if isinstance(out[1], Heard | WindowClosed) else None
+
+
+def only_incidents(out: tuple[str, IncidentUpdate | Signal]) -> Out | None:
+    """Keep the incidents that changed."""
+    return out[1] if isinstance(out[1], IncidentUpdate) else None
 
 
 def at_once_by_entity(collected: Collected) -> Iterable[tuple[str, Signal | HostForgotten]]:
@@ -187,8 +209,8 @@ def at_once_by_entity(collected: Collected) -> Iterable[tuple[str, Signal | Host
     return [(signal.entity, signal) for signal in collected.at_once]
 
 
-def signal_by_entity(out: tuple[str, HostOut]) -> tuple[str, Signal | HostForgotten] | None:
-    """Keep the signals of the host step, and which hosts it forgot."""
+def signal_by_entity(out: tuple[str, object]) -> tuple[str, Signal | HostForgotten] | None:
+    """Keep signals, keyed by their entity, and which hosts are forgotten."""
     if isinstance(out[1], HostForgotten):
         return out[1].host, out[1]
     return (out[1].entity, out[1]) if isinstance(out[1], Signal) else None

@@ -28,6 +28,7 @@ from flows.usage import UsageError
 from operators.align import Aligner
 from operators.collect import SHARDS
 from operators.control import ControlPartition
+from operators.incidents import IncidentLogic
 from operators.kafka import KafkaPartition, KafkaSettings, offset_of
 from operators.kafka.topics import TopicIdentity, beyond_end, identify
 
@@ -45,6 +46,7 @@ SNAPSHOTS = {
     "fleet": Fleet.VERSION,
     "alarm": HostAlarm.VERSION,
     "alerts": AlertBook.VERSION,
+    "incidents": IncidentLogic.VERSION,
     "ledger": LedgerBook.VERSION,
     "control": ControlPartition.VERSION,
     "shards": SHARDS,

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from analyzers.alerts import AlertSettings
 from analyzers.anomaly.settings import AnomalySettings
+from analyzers.incidents.settings import IncidentSettings
 from dashboards.settings import DSN_VARIABLE
 from operators.clock import TimeSettings
 from operators.formats.settings import FormatSettings
@@ -160,6 +161,7 @@ class Settings(BaseSettings):
     metrics: MetricSettings = MetricSettings()
     anomaly: AnomalySettings = AnomalySettings()
     alerts: AlertSettings = AlertSettings()
+    incidents: IncidentSettings = IncidentSettings()
     limits: LimitSettings = LimitSettings()
     recovery: RecoverySettings = RecoverySettings()
     supervisor: SupervisorSettings = SupervisorSettings()

@@ -12,6 +12,7 @@ from bytewax.operators import StatefulBatchLogic
 from analyzers.anomaly.barrier import Report
 from analyzers.anomaly.settings import AnomalySettings
 from analyzers.host import Host, HostEvents
+from analyzers.incidents.sightings import Heard, Sighting
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router import Candidate, Lane, Router
@@ -40,7 +41,7 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 
 #: What the host step emits.
-HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten | Report
+HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten | Report | Heard
 
 
 def host_of(item: HostItem) -> str:
@@ -108,11 +109,16 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                 out += rows
                 # What many hosts did together says nothing about one.
                 if host.name.startswith(RESERVED):
-                    out += overflowing(value)
+                    said = overflowing(value)
                     out.append(Report(host.name, value.start))
                 else:
-                    out += signals
+                    said = signals
                     out.append(host.report or Report(host.name, value.start))
+                out += said
+                sightings = host.watch.signals(said, value.start)
+                if value.alerts:
+                    sightings += host.watch.window(value.start, value.alerts)
+                out.append(_heard(host, value.start, sightings))
                 seen = seen or value.events > 0
             elif isinstance(value, HostLate):
                 host.add_late(value.events, value.first, value.last)
@@ -123,11 +129,9 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                 metrics.DECIDED.labels(lane=decision.lane).inc()
                 out.append(Decided(event.origin, event.offset // SPAN, decision.lane))
                 lowest = self._lowest if value.lowest is None else value.lowest
-                out += (
-                    msgspec.structs.replace(signal, raw=event.raw)
-                    for signal in value.signals
-                    if lowest <= signal.level < AT_ONCE
-                )
+                told = [signal for signal in value.signals if signal.level >= lowest]
+                out.append(_heard(host, value.window, host.watch.signals(told, value.time, event)))
+                out += (msgspec.structs.replace(signal, raw=event.raw) for signal in told if signal.level < AT_ONCE)
         if seen and host is not None:
             out.append(host.seen())
         self._host = host
@@ -136,3 +140,8 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
     def snapshot(self) -> Any:
         """Return the host's state."""
         return self._host.snapshot() if self._host is not None else None
+
+
+def _heard(host: Host, window: int, sightings: list[Sighting]) -> Heard:
+    born, host.watch.born = host.watch.born, -1
+    return Heard(host.name, window, tuple(sightings), born)

@@ -24,6 +24,12 @@ RULES_FAILED = Counter("winnow_rules_load_failures", "Versions of the rules that
 ALERTS = Counter(
     "winnow_alerts", "Alerts raised, by kind and level; repeats of one are not counted.", ["kind", "level"]
 )
+INCIDENTS = Counter(
+    "winnow_incident_changes",
+    "Changes of incidents, by what changed (new, severity, merged, closed, grew) and their severity.",
+    ["change", "severity"],
+)
+OPEN_INCIDENTS = Gauge("winnow_open_incidents", "Incidents held open, those that are none yet among them.")
 LOST = Counter("winnow_lost_messages", "Messages that retention removed before they were read.", ["topic", "partition"])
 PARTITIONS_UNREAD = Gauge("winnow_partitions_unread", "Partitions added since the start, which nobody reads.")
 OVERFLOW = Counter(

@@ -30,6 +30,8 @@ class WindowClosed(msgspec.Struct, frozen=True, gc=False):
     #: Start of the window, µs; ``END`` once a replay has closed the last.
     start: int
     hosts: int
+    #: Events that waited for their turn and were let go since the window before: so many will be heard of besides.
+    candidates: int = 0
 
 
 #: Start of no window: later than all.
@@ -96,6 +98,12 @@ class Barrier:
         self._came[report.start] = self._came.get(report.start, 0) + 1
         if report.unusual is not None:
             self._waiting.append(report)
+
+    @property
+    def ended(self) -> bool:
+        """Return whether every shard has closed its last window, and all are released."""
+        ended = len(self._shards) == self._count and min(self._shards.values()) == END
+        return ended and not self._expected
 
     def release(self) -> list[Complete]:
         """Return the windows that are complete, oldest first."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from analyzers.anomaly.barrier import Barrier, Complete, Report, WindowClosed
+from analyzers.anomaly.barrier import END, Barrier, Complete, Report, WindowClosed
 from analyzers.anomaly.budget_fleet import FleetShift
 from analyzers.anomaly.drift import UnusualDrift
 from analyzers.anomaly.settings import ShiftSettings
@@ -40,6 +40,8 @@ class Fleet:
         self._drift = UnusualDrift()
         #: Windows of hosts that shifts explained, since this was last read.
         self.absorbed = 0
+        self._closer = shards
+        self._ended = False
 
     def add(self, item: WindowClosed | Report) -> None:
         """Take in that a shard closed a window, or what a host says of one."""
@@ -48,10 +50,21 @@ class Fleet:
         else:
             self._barrier.report(item)
 
-    def release(self) -> Iterator[Signal | Report]:
-        """Return the signals of the fleet, and what is left for the hosts' own alarms, in order of time."""
+    def release(self) -> Iterator[Signal | Report | WindowClosed]:
+        """Return the signals of the fleet, and what is left for the hosts' own alarms, in order of time.
+
+        After each window comes that it is closed, and how much of it is left for alarms: a shard more, for who waits
+        for these as well.
+        """
         for window in self._barrier.release():
-            yield from self._judge(window)
+            left = 0
+            for item in self._judge(window):
+                left += isinstance(item, Report)
+                yield item
+            yield WindowClosed(self._closer, window.start, 0, left)
+        if self._barrier.ended and not self._ended:
+            self._ended = True
+            yield WindowClosed(self._closer, END, 0)
 
     def _judge(self, window: Complete) -> Iterator[Signal | Report]:
         said = {report.host: report for report in window.reports}

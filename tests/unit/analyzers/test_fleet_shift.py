@@ -238,7 +238,11 @@ def minute_of(fleet: Fleet, minute: int, unusual: Iterable[str], of: int) -> lis
     found = {one.host: one for name in unusual for one in hosts([name], minute * MINUTE, reading())}
     for number in range(of):
         fleet.add(Report(f"h{number}", minute * MINUTE, found.get(f"h{number}")))
-    return list(fleet.release())
+    judged = list(fleet.release())
+    # Whoever waits for the hosts' own alarms is told how many windows they will judge.
+    left = sum(isinstance(one, Report) for one in judged)
+    assert [one for one in judged if isinstance(one, WindowClosed)] == [WindowClosed(1, minute * MINUTE, 0, left)]
+    return [one for one in judged if not isinstance(one, WindowClosed)]
 
 
 def test_patch_day_is_one_alert_of_the_fleet_and_no_host_is_asked() -> None:
@@ -256,7 +260,9 @@ def test_one_host_goes_to_its_own_alarm_with_the_settings_of_its_window() -> Non
     (unusual,) = hosts([1], MINUTE, reading())
     report = Report("h1", MINUTE, unusual, Tuning(per_day=7))
     fleet.add(report)
-    assert list(fleet.release()) == [report]
+    assert list(fleet.release()) == [report, WindowClosed(1, MINUTE, 0, 1)]
+    fleet.add(WindowClosed(0, END, 0))
+    assert list(fleet.release()) == [WindowClosed(1, END, 0)]
 
 
 def test_a_fleet_that_is_lastingly_less_usual_is_told_once_and_a_restart_changes_nothing() -> None:
