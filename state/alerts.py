@@ -30,9 +30,10 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     """One thing that a rule or a score said about one entity at one time; alerts group signals."""
 
     #: What said it: ``rule`` (a Sigma rule), ``threshold`` (a metric passed its limit), ``anomaly`` (a metric's score),
-    #: ``alert`` (another system's alert, found in the telemetry), ``loss`` (messages were gone before they were read).
-    kind: Literal["rule", "threshold", "anomaly", "alert", "loss"]
-    #: Rule id, or metric name with direction (``failed_logins:peak``).
+    #: ``text`` (the text judge), ``alert`` (another system's alert, found in the telemetry), ``loss`` (messages were
+    #: gone before they were read).
+    kind: Literal["rule", "threshold", "anomaly", "text", "alert", "loss"]
+    #: Rule id, metric name with direction (``failed_logins:peak``), or label of the text (``sqli``).
     rule: str
     #: Title a person reads.
     name: str

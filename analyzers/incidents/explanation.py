@@ -41,6 +41,7 @@ KINDS = {
     "rule": "rule",
     "threshold": "limit of a metric",
     "anomaly": "metric's score",
+    "text": "judge of texts",
     "alert": "alert of another system",
     "more": "further rules",
 }

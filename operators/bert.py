@@ -1,0 +1,80 @@
+"""Texts: what the text judge says of those that a batch's events carry, one signal a malicious one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from msgspec import structs
+
+from analyzers.bert.judge import Refused, TextJudge, Verdict
+from analyzers.bert.meanings import Bar, Finding, signal_of
+from analyzers.router import Router
+from operators import metrics
+from operators.batch import Judged
+from operators.texts import Carried, texts_of
+
+
+class TextStep:
+    """Judge the texts of batches. Keeps no state but what it remembers, so results are the same on any worker.
+
+    Args:
+        of: the judge of a version of the model.
+        bar: from which probability on a label alerts.
+        router: says which events' texts are read.
+        seen: told the texts of each batch.
+    """
+
+    def __init__(
+        self,
+        of: Callable[[str], TextJudge],
+        bar: Bar,
+        router: Router,
+        seen: Callable[[Sequence[tuple[str, str]]], object] = lambda texts: None,
+    ) -> None:
+        self._of = of
+        self._seen = seen
+        self._bar = bar
+        self._router = router
+
+    def read(self, judged: Judged) -> Judged:
+        """Return the batch with the signals of each event whose text is malicious."""
+        batch, signals = judged.batch, judged.signals
+        reads = self._router.reads
+        places: list[int] = []
+        carried: list[Carried] = []
+        for index, event in enumerate(batch.events):
+            if event.text and reads(event, signals.get(index, ())):
+                found = texts_of(event)
+                carried += found
+                places += [index] * len(found)
+        if not carried:
+            return judged
+        judge = self._of(batch.model)
+        verdicts = self._judge(judge, [(each.text, each.source) for each in carried])
+        read: set[int] = set()
+        best: dict[int, Finding] = {}
+        for index, text, verdict in zip(places, carried, verdicts, strict=True):
+            if not isinstance(verdict, Verdict):
+                continue  # refused: rules decide it, and it is counted
+            read.add(index)
+            passed = self._bar.passed(verdict, judge)
+            if passed is not None and (index not in best or passed[1] > best[index].score):
+                best[index] = Finding(*passed, verdict.model, text.text, text.field)
+        for index, finding in best.items():
+            said = signals.setdefault(index, [])
+            said.append(signal_of(batch.events[index], finding, judged.rules, said))
+            metrics.TEXT_ALERTS.labels(label=finding.label).inc()
+        return structs.replace(judged, texts=frozenset(read), model=judge.version)
+
+    def _judge(self, judge: TextJudge, texts: list[tuple[str, str]]) -> list[Verdict | Refused]:
+        """Judge texts, and tell Prometheus what answered and how long it took."""
+        before = dict(judge.counts)
+        started = time.perf_counter()
+        self._seen(texts)
+        verdicts = judge.judge(texts)
+        metrics.TEXT_SECONDS.inc(time.perf_counter() - started)
+        for by, count in judge.counts.items():
+            if count > before[by]:
+                metrics.TEXTS.labels(by=by).inc(count - before[by])
+        return verdicts
