@@ -59,6 +59,8 @@ def measure(generated: Weeks, settings: AnomalySettings | None = None) -> dict[s
         for name, habit, values in zip(names, habits, generated.counts[:, :, minute].tolist(), strict=True):
             fleet.add(Report(name, start, habit.judge(start, dict(enumerate(values))).unusual))
         for item in fleet.release():
+            if isinstance(item, WindowClosed):
+                continue  # for the incidents
             if not isinstance(item, Report):
                 told.append(Told(-1, minute, frozenset(name for name in METRICS if f":{name}:" in item.rule)))
                 continue
