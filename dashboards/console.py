@@ -1,4 +1,6 @@
-"""The console's first page: what is arriving, what was alerted and why, the hosts. Run it by ``dashboards.server``.
+"""The console's first page: incidents, what was alerted and why, what is arriving, the hosts.
+
+Run it by ``dashboards.server``.
 
 It reads Postgres through ``dashboards.queries`` and nothing else, and writes nothing.
 """
@@ -12,7 +14,7 @@ import streamlit
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
-from dashboards import panels, queries
+from dashboards import incidents, panels, queries
 from dashboards.rate import RateMeter
 from dashboards.records import AlertDetail, AlertFilter, AlertRow, MetricPoint, Minute, Partition, Source, Totals
 from dashboards.settings import DSN_VARIABLE
@@ -67,9 +69,13 @@ def page() -> None:
             levels = queries.levels(connection)
             minutes, sources, partitions = arriving(connection)
             hosts = queries.hosts(connection)
+            queue, hidden = queries.incidents(connection, limit=incidents.LISTED)
+            if state.get("queue_pinned"):
+                queue = queries.incidents_by_id(connection, state["queue_pinned"])
+            opened = queries.incident(connection, state["incident"]) if state.get("incident") else None
             wanted = AlertFilter(level=LEVELS[state.get("level") or "All"], text=state.get("text") or "")
             newest = queries.alerts(connection, wanted, limit=LISTED).alerts
-            # While an alert is open its list stands still, so that it does not slip from under the reader.
+            # While one is open its list stands still, so that it does not slip from under the reader.
             listed = queries.alerts_by_id(connection, state["pinned"]) if state.get("pinned") else list(newest)
             detail = queries.alert(connection, state["selected"]) if state.get("selected") else None
             history = _history(connection, detail) if detail else []
@@ -89,6 +95,9 @@ def page() -> None:
         return
     left, right = streamlit.columns([2, 1], gap="small")
     with left:
+        incidents.queue(queue, hidden=hidden)
+        if opened is not None:
+            incidents.story(*opened)
         _alerts(listed, unseen=len({a.id for a in newest} - {a.id for a in listed}))
         if detail is not None:
             panels.why(detail, history)

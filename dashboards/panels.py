@@ -56,7 +56,7 @@ def arriving(minutes: Sequence[Minute], sources: Sequence[Source], partitions: S
             streamlit.text("The first minute of events has not closed yet.")
         title("sources", "By source type, last 24 hours")
         whole = sum(source.events for source in sources) or 1
-        _table(
+        table(
             {
                 "Source type": [visible(source.name) for source in sources],
                 "Events": [source.events for source in sources],
@@ -70,7 +70,7 @@ def arriving(minutes: Sequence[Minute], sources: Sequence[Source], partitions: S
             rows=8,
         )
         with streamlit.expander("Partitions"):
-            _table(
+            table(
                 {
                     "Topic": [visible(p.topic) for p in partitions],
                     "Partition": [p.partition for p in partitions],
@@ -79,7 +79,7 @@ def arriving(minutes: Sequence[Minute], sources: Sequence[Source], partitions: S
                     "Late": [p.late for p in partitions],
                     "Written": [p.updated_at for p in partitions],
                 },
-                {"Written": _clock()},
+                {"Written": clock()},
                 key="partitions",
                 rows=8,
             )
@@ -87,7 +87,7 @@ def arriving(minutes: Sequence[Minute], sources: Sequence[Source], partitions: S
 
 def alert_frame(alerts: Sequence[AlertRow]) -> pandas.io.formats.style.Styler:
     """Return the table of alerts, its levels in their colours."""
-    frame = pandas.DataFrame(
+    return coloured(
         {
             "Level": [alert.level.name for alert in alerts],
             "Alert": [visible(alert.name) for alert in alerts],
@@ -97,9 +97,9 @@ def alert_frame(alerts: Sequence[AlertRow]) -> pandas.io.formats.style.Styler:
             "First": [alert.first_seen for alert in alerts],
             "ATT&CK": [visible(" ".join(alert.techniques)) for alert in alerts],
             "Why": [visible(alert.reason) for alert in alerts],
-        }
+        },
+        "Level",
     )
-    return frame.style.map(lambda name: f"color: {theme.COLOURS[Level[name]]}; font-weight: 600", subset=["Level"])
 
 
 def alert_columns() -> dict[str, Any]:
@@ -109,8 +109,8 @@ def alert_columns() -> dict[str, Any]:
         "Alert": streamlit.column_config.TextColumn(width=262),
         "Host": streamlit.column_config.TextColumn(width=80),
         "Signals": streamlit.column_config.NumberColumn(width=58, format="localized"),
-        "Last": _clock(),
-        "First": _clock(),
+        "Last": clock(),
+        "First": clock(),
         "ATT&CK": streamlit.column_config.TextColumn(width=122),
         "Why": streamlit.column_config.TextColumn(width=420),
     }
@@ -125,11 +125,11 @@ def why(detail: AlertDetail, history: Sequence[MetricPoint]) -> None:
             streamlit.text(f"{alert.level.name.upper()}  {visible(alert.name)}")
         with streamlit.container(key="reason"):
             streamlit.text(visible(alert.reason))
-        facts = {
+        said = {
             "Host": alert.entity,
             "Signals": f"{alert.count:,}",
-            "First seen": _moment(alert.first_seen),
-            "Last seen": _moment(alert.last_seen),
+            "First seen": moment(alert.first_seen),
+            "Last seen": moment(alert.last_seen),
             "Techniques": " ".join(alert.techniques) or "–",
             "Tactics": " ".join(alert.tactics) or "–",
             "Raised by": alert.kind,
@@ -137,7 +137,7 @@ def why(detail: AlertDetail, history: Sequence[MetricPoint]) -> None:
             "Status": alert.status,
             "Decided by": ", ".join(f"{name} {version}" for name, version in sorted(detail.versions.items())) or "–",
         }
-        _facts(facts)
+        facts(said)
         if history:
             _history(detail, history)
         _evidence(detail)
@@ -160,7 +160,7 @@ def hosts(rows: Sequence[HostRow]) -> None:
             **{visible(name): [row.metrics.get(name) for row in rows] for name in names},
         }
         number = streamlit.column_config.NumberColumn
-        _table(
+        table(
             frame,
             {
                 **{visible(name): number(format="localized") for name in names},
@@ -168,23 +168,24 @@ def hosts(rows: Sequence[HostRow]) -> None:
                 "Events": number(width=80, format="localized", help="Since the flow first saw the host"),
                 "Minute": number(width=60, format="localized", help="Events in its newest minute"),
                 "Score": number(width=50, format="%.2f", help="Highest anomaly score in that minute"),
-                "Last seen": _clock(),
-                "New until": _clock("Its metrics tell no anomaly before; rules and limits are as for any host"),
+                "Last seen": clock(),
+                "New until": clock("Its metrics tell no anomaly before; rules and limits are as for any host"),
                 "Host": streamlit.column_config.TextColumn(width=76, pinned=True),
                 "Worst": streamlit.column_config.TextColumn(width=82),
             },
             key="hosts",
             rows=12,
-            coloured="Worst",
+            level="Worst",
         )
 
 
-def _facts(facts: Mapping[str, str]) -> None:
-    items = list(facts.items())
+def facts(said: Mapping[str, str], of: str = "") -> None:
+    """Show names and values side by side; ``of`` tells them from others on the page."""
+    items = list(said.items())
     for first in range(0, len(items), FACTS):
         columns = streamlit.columns(FACTS, gap="small")
         for column, (name, value) in zip(columns, items[first : first + FACTS], strict=False):
-            key = name.lower().replace(" ", "-")
+            key = f"{name.lower().replace(' ', '-')}{of and '-' + of}"
             with column, streamlit.container(key=f"fact-{key}"):
                 with streamlit.container(key=f"label-{key}"):
                     streamlit.text(name)
@@ -239,20 +240,24 @@ def _chart(chart: altair.Chart | altair.LayerChart | altair.FacetChart, height: 
     streamlit.altair_chart(chart.properties(height=height, background=theme.PANEL, padding=_PADDING), width="stretch")
 
 
-def _table(
+def coloured(data: Mapping[str, Sequence[object]], level: str) -> pandas.io.formats.style.Styler:
+    """Return a table whose column ``level`` has the levels' colours."""
+    colours = {each.name: colour for each, colour in theme.COLOURS.items()}
+    return pandas.DataFrame(dict(data)).style.map(
+        lambda name: f"color: {colours.get(name, theme.MUTED)}; font-weight: 600", subset=[level]
+    )
+
+
+def table(
     data: Mapping[str, Sequence[object]],
     columns: Mapping[str, Any],
     *,
     key: str,
     rows: int,
-    coloured: str = "",
+    level: str = "",
 ) -> None:
-    frame: object = pandas.DataFrame(dict(data))
-    if coloured:
-        colours = {level.name: colour for level, colour in theme.COLOURS.items()}
-        frame = pandas.DataFrame(dict(data)).style.map(
-            lambda name: f"color: {colours.get(name, theme.MUTED)}", subset=[coloured]
-        )
+    """Show a table of so many rows at most; the levels of the column ``level`` have their colours."""
+    frame: object = coloured(data, level) if level else pandas.DataFrame(dict(data))
     length = max((len(values) for values in data.values()), default=0)
     streamlit.dataframe(
         frame,
@@ -274,9 +279,11 @@ def height(rows: int) -> int:
     return (rows + 1) * ROW + 11
 
 
-def _clock(said: str | None = None) -> Any:
+def clock(said: str | None = None) -> Any:
+    """Return how a column of times looks."""
     return streamlit.column_config.DatetimeColumn(format="MM-DD HH:mm", timezone="UTC", width=88, help=said)
 
 
-def _moment(time: datetime) -> str:
+def moment(time: datetime) -> str:
+    """Return a time as a person reads it."""
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"

@@ -30,6 +30,7 @@ from dashboards.records import (
 )
 from state.alerts import Level
 from state.postgres import explained
+from state.reviews import QueuedIncident, find, queue
 
 Connection = psycopg.Connection[Any]
 
@@ -188,6 +189,34 @@ def alert(connection: Connection, alert_id: str) -> AlertDetail | None:
         (alert_id, MAX_ROWS),
     )
     return AlertDetail(found[0], tuple(rest[0]), tuple(EvidenceRow(*row) for row in evidence), rest[1], rest[2])
+
+
+def incidents(connection: Connection, *, limit: int = 50) -> tuple[list[QueuedIncident], int]:
+    """Return the queue of incidents that nobody closed, the most severe first, and how many more there are."""
+    found = queue(connection, limit=MAX_ROWS)
+    return found[: _bounded(limit)], max(0, len(found) - _bounded(limit))
+
+
+def incidents_by_id(connection: Connection, ids: Sequence[str]) -> list[QueuedIncident]:
+    """Return the incidents with these ids, in this order, without those that are gone or merged."""
+    found = [find(connection, id_) for id_ in ids[:MAX_ROWS]]
+    return [one for one, id_ in zip(found, ids, strict=False) if one is not None and one.id == id_]
+
+
+def incident(connection: Connection, incident_id: str) -> tuple[QueuedIncident, list[AlertRow]] | None:
+    """Return one incident, by its id or an alias, with its alerts in order of time; None if there is none."""
+    found = find(connection, incident_id)
+    if found is None:
+        return None
+    rows = connection.execute(
+        _ALERT
+        + """
+        JOIN incident_alerts m ON m.alert_id = a.id
+        WHERE m.incident_id = %s ORDER BY a.first_seen, a.id LIMIT %s
+        """,
+        (found.id, MAX_ROWS),
+    )
+    return found, [_alert(row) for row in rows]
 
 
 def metric(connection: Connection, host: str, name: str, *, since: datetime, until: datetime) -> list[MetricPoint]:

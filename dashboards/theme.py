@@ -41,7 +41,7 @@ STYLE = f"""<style>
     "".join(
         f".st-key-tile-{level.name} [data-testid='stMetric'] {{ border-left: 3px solid {colour}; }} "
         f".st-key-tile-{level.name} [data-testid='stMetricValue'] {{ color: {colour}; }} "
-        f".st-key-name-{level.name} {_ANY_TEXT} {{ color: {colour}; }} "
+        f"[class*='st-key-name-{level.name}'] {_ANY_TEXT} {{ color: {colour}; }} "
         for level, colour in COLOURS.items()
     )
 }

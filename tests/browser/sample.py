@@ -6,10 +6,12 @@ import json
 import math
 import random
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from state.alerts import Alert, Evidence, Level
 from state.ids import alert_id
+from state.incidents import Incident
 from state.ledger import SPAN, LedgerRow
 from state.store import Store
 from state.windows import HostSeen, HostWindow
@@ -229,8 +231,25 @@ def fill(store: Store, *, now: int | None = None, repeats: int = 3) -> int:
     written = [_alert(chance, now - repeat * 70 * MINUTE, repeat, *row) for repeat in range(repeats) for row in ALERTS]
     store.write_alerts([alert for alert, _ in written])
     store.write_evidence([copy for _, copies in written for copy in copies])
+    store.write_incidents([an_incident([alert for alert, _ in written if alert.entity == "ws-chen"], now)])
     store.write_ledger(_ledger(chance))
     return len(written)
+
+
+def an_incident(alerts: Sequence[Alert], now: int, **changes: Any) -> Incident:
+    """Return an incident of these alerts, as the flow writes them."""
+    first = min(alert.first_seen for alert in alerts)
+    tactics = tuple(dict.fromkeys(tactic for alert in alerts for tactic in alert.tactics))
+    evidence = tuple(event for alert in alerts for event in alert.evidence)
+    text = f"What: {len(alerts)} rules and scores signalled.\nWhere: ws-chen.\nNext: ask who ran it."
+    fields: dict[str, Any] = {
+        "id": "i-0123456789abcdef0123", "state": "open", "severity": Level.high, "score": 14.5,
+        "entities": ("ws-chen", "user:chen"), "first_seen": first, "last_seen": now, "opened": first,
+        "tactics": tactics, "techniques": ("T1059.001",), "alert_count": len(alerts),
+        "alerts": tuple(alert.id for alert in alerts), "evidence": evidence,
+        "title": "Encoded PowerShell and other signs on ws-chen", "explanation": text,
+    }  # fmt: skip
+    return Incident(**{**fields, **changes})
 
 
 def _windows(chance: random.Random, newest: int) -> list[HostWindow]:

@@ -19,6 +19,7 @@ from dashboards.server import ConsoleServer
 from state.alerts import Alert, Evidence, Level
 from state.embedded import EmbeddedPostgres
 from state.postgres import PostgresSettings, connect
+from state.reviews import find, review
 from state.revisions import migrate
 from state.store import Store
 from tests.browser import sample
@@ -51,9 +52,10 @@ def store(dsn: str) -> Iterator[Store]:
         yield opened
 
 
-def click_alert(browser: Chromium, row: int = 0) -> None:
+def click_alert(browser: Chromium, row: int = 0, panel: str = "alerts") -> None:
     left, top = browser.evaluate(
-        "(() => { const r = document.querySelector('.st-key-panel-alerts canvas').getBoundingClientRect();"
+        f"(() => {{ const panel = document.querySelector('.st-key-panel-{panel} canvas');"
+        " panel.scrollIntoView({block: 'center'}); const r = panel.getBoundingClientRect();"
         " return [r.left, r.top] })()"
     )
     browser.click(left + FIRST_ROW[0], top + FIRST_ROW[1] + 27 * row)
@@ -83,6 +85,34 @@ def test_what_arrives_what_was_alerted_and_why_are_on_the_page(
         assert picture.stat().st_size > 50_000
 
 
+def test_the_queue_comes_first_and_an_incident_tells_its_story(
+    browser: Chromium, dsn: str, store: Store, tmp_path: Path
+) -> None:
+    sample.fill(store)
+    with ConsoleServer(dsn) as console:
+        browser.open(console.url)
+        browser.see("Encoded PowerShell and other signs on ws-chen")
+        assert browser.text().index("INCIDENTS") < browser.text().index("ALERTS, NEWEST")
+        assert "ask who ran it" not in browser.text()
+        click_alert(browser, panel="incidents")
+        for text in (
+            "HIGH  Encoded PowerShell and other signs",
+            "Next: ask who ran it.",
+            "TIMELINE, 3 ALERTS",
+            "nobody yet",
+        ):
+            browser.see(text)
+        # An analyst's word is on the page within seconds.
+        with connect(dsn, autocommit=True) as own:
+            incident = find(own, "i-0123456789abcdef0123")
+            assert incident is not None
+            review(own, incident, "acknowledged", "ann", "asking chen")
+        browser.see("acknowledged: asking chen")
+        picture = Path(os.environ.get("WINNOW_SCREENSHOT_INCIDENT") or tmp_path / "incident.png")
+        browser.screenshot(picture)
+        assert picture.stat().st_size > 50_000
+
+
 def an_alert(id_: str, **changes: object) -> Alert:
     now = sample.time.time_ns() // 1_000
     fields = {
@@ -97,6 +127,15 @@ def test_nothing_in_an_event_becomes_markup_or_runs(browser: Chromium, dsn: str,
     store.write_alerts(
         [an_alert("a-1", name=attack, rule=attack, reason=attack, entity=attack, evidence=(attack,), tactics=(attack,))]
     )
+    hostile = {
+        "title": attack,
+        "explanation": attack,
+        "entities": (attack,),
+        "tactics": (attack,),
+        "techniques": (attack,),
+    }
+    alerts = [an_alert("a-1", evidence=(attack,))]
+    store.write_incidents([sample.an_incident(alerts, sample.time.time_ns() // 1_000, **hostile)])
     raw = json.dumps({attack: attack, "script": "</code></pre><script>window.pwned=1</script>"}).encode()
     store.write_evidence([Evidence(attack, "a-1", attack, sample.time.time_ns() // 1_000, raw)])
     with ConsoleServer(dsn) as console:
@@ -104,9 +143,12 @@ def test_nothing_in_an_event_becomes_markup_or_runs(browser: Chromium, dsn: str,
         browser.see("**bold**")
         click_alert(browser)
         browser.see("<script>window.pwned=1</script>")
-        inside = "document.querySelector('.st-key-panel-why')"
+        click_alert(browser, panel="incidents")
+        browser.see("TIMELINE, 1 ALERTS")
         assert browser.evaluate("window.pwned") is None
-        assert browser.evaluate(f"{inside}.querySelectorAll('img, strong, a, script, .katex').length") == 0
+        for panel in ("why", "incident", "incidents"):
+            inside = f"document.querySelector('.st-key-panel-{panel}')"
+            assert browser.evaluate(f"{inside}.querySelectorAll('img, strong, a, script, .katex').length") == 0
         assert "**bold** [x](javascript:window.pwned=1) $x^2$ :red[r] \\u202e" in browser.text()
 
 
