@@ -21,6 +21,7 @@ from flows.detect import build, load_metrics, load_rules
 from flows.health import serve
 from flows.recovery import open_store
 from flows.settings import Settings, SettingsError
+from flows.texts import load_texts
 from flows.usage import UsageError
 from operators.control import ControlSource
 from operators.kafka import KafkaSource, ensure_topics, list_partitions, stopping
@@ -97,7 +98,7 @@ def work(settings: Settings, place: Place) -> None:
         folder / SUCCESSIONS if folder is not None else None,
     )
     sinks = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
-    flow = build(source, sinks, rules, load_metrics(settings), settings, control)
+    flow = build(source, sinks, rules, load_metrics(settings), settings, control, load_texts(settings))
     keep = timedelta(seconds=settings.recovery.keep_seconds)
     cli_main(
         flow,

@@ -6,7 +6,9 @@ from analyzers.bert.encoder import Encoder
 from analyzers.bert.judge import Store, TextJudge
 from analyzers.bert.manifest import BUILTIN_MODEL, ModelError
 from analyzers.bert.settings import BertSettings
+from flows.settings import Settings
 from flows.usage import UsageError
+from state.verdicts import VerdictStore
 
 
 def load_judge(settings: BertSettings, store: Store | None = None) -> TextJudge:
@@ -21,3 +23,27 @@ def load_judge(settings: BertSettings, store: Store | None = None) -> TextJudge:
     except ModelError as error:
         raise UsageError(f"model {folder}: {error}") from error
     return TextJudge(encoder, settings.cache_texts, settings.windows, store)
+
+
+def load_texts(settings: Settings) -> TextJudge | None:
+    """Return the judge for the flow, None if the settings want none.
+
+    Raises:
+        UsageError: the model cannot be loaded, a threshold is of no label, or the URL of Redis is none.
+    """
+    bert = settings.bert
+    if not bert.enabled:
+        return None
+    store = None
+    if bert.redis:
+        if settings.redis.url is None:
+            raise UsageError("setting bert.redis: redis.url is not set")
+        try:
+            store = VerdictStore(settings.redis.url.get_secret_value(), bert.redis_timeout, bert.redis_days * 86_400)
+        except ValueError:
+            # What it says may repeat the URL, and a password in it.
+            raise UsageError("setting redis.url: no redis:// or unix:// URL") from None
+    judge = load_judge(bert, store)
+    if wrong := sorted(bert.thresholds.keys() - set(judge.labels)):
+        raise UsageError(f"setting bert.thresholds: no label {wrong[0]!r}; known: {', '.join(judge.labels)}")
+    return judge

@@ -40,9 +40,7 @@ def explain(judge: TextJudge, text: str, source: str) -> list[Part]:
     if not words:
         return []
     size = -(-len(words) // PARTS)
-    spans = [
-        (words[at].start(), words[min(at + size, len(words)) - 1].end()) for at in range(0, len(words), size)
-    ]
+    spans = [(words[at].start(), words[min(at + size, len(words)) - 1].end()) for at in range(0, len(words), size)]
     changed = [form.text[:start] + form.text[end:] for start, end in spans]
     whole, *without = _scores(judge, form, [form.text, *changed], place_of(source))
     label = max(range(len(whole)), key=whole.__getitem__)

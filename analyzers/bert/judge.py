@@ -74,9 +74,7 @@ class TextJudge:
         self.labels = manifest.labels
         self.version = manifest.version
         #: How many texts each of ``By`` answered.
-        self.counts: dict[By, int] = dict.fromkeys(
-            ("raw", "canonical", "shared", "encoder", "nothing", "refused"), 0
-        )
+        self.counts: dict[By, int] = dict.fromkeys(("raw", "canonical", "shared", "encoder", "nothing", "refused"), 0)
         self.encoder = encoder
         self._thresholds = manifest.thresholds
         self._most = windows
@@ -102,12 +100,12 @@ class TextJudge:
             out.append(found)
         self.counts["raw"] += hits
         if new:
-            for places, verdict in zip(new.values(), self._look([texts[p[0]] for p in new.values()]), strict=True):
+            looked = self._look([texts[places[0]] for places in new.values()])
+            for (key, places), verdict in zip(new.items(), looked, strict=True):
                 for place in places:
                     out[place] = verdict
-            self.counts["raw"] += sum(len(places) - 1 for places in new.values())
-            for key, places in new.items():
-                if isinstance(verdict := out[places[0]], Verdict):
+                self.counts["raw"] += len(places) - 1
+                if isinstance(verdict, Verdict):
                     self._raw.put(key, verdict)
         return out  # type: ignore[return-value]
 
@@ -166,7 +164,7 @@ class TextJudge:
         return found
 
     def encode(self, forms: Sequence[tuple[Canonical, int, bool]]) -> list[Verdict]:
-        """Return the encoder's verdicts, past every memory; a form comes with its source's place and whether it was cut."""
+        """Return the encoder's verdicts on (form, place of the source, whether it was cut), past every memory."""
         encoder = self.encoder
         windows: list[Window] = []
         spans: list[tuple[int, int, bool]] = []
