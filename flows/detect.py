@@ -36,6 +36,7 @@ from operators.files import FileSource
 from operators.host import Decided, HostLogic, HostOut, host_of
 from operators.kafka import KafkaSource, list_partitions
 from operators.ledger import LedgerLogic
+from operators.models import Models
 from operators.roster import HostForgotten
 from operators.rules import Judge, count
 from operators.sinks import Out, Sink
@@ -54,7 +55,7 @@ def build(
     host_metrics: MetricSet,
     settings: Settings,
     control: ControlSource | None = None,
-    texts: TextJudge | None = None,
+    texts: TextJudge | Models | None = None,
 ) -> Dataflow:
     """Build the graph; a replay has no control topic, and its rules stay what they are.
 
@@ -69,7 +70,12 @@ def build(
     judged = op.map("rules", batches, judge.judge)
     if texts is not None:
         bar = Bar(settings.bert.alert_from, settings.bert.thresholds)
-        judged = op.map("bert", judged, TextStep(texts, bar, router).read)
+        step = (
+            TextStep(texts.of, bar, router, texts.recent.append)
+            if isinstance(texts, Models)
+            else TextStep(lambda _: texts, bar, router)
+        )
+        judged = op.map("bert", judged, step.read)
     flow_time = int(settings.time.flow_seconds * 1e6)
     timeline = control.timeline if control is not None else Timeline()
     collector = Collector(host_metrics, settings.alerts.lowest, flow_time, timeline)

@@ -174,6 +174,14 @@ class Settings(BaseSettings):
             return self.rules.registry
         return folder / "rulesets"
 
+    @property
+    def model_registry(self) -> Path | None:
+        """Return the folder of model versions; None: the model is read at start and stays what it is."""
+        folder = self.recovery.folder
+        if self.bert.registry is not None or folder is None:
+            return self.bert.registry
+        return folder / "textmodels"
+
     @classmethod
     def settings_customise_sources(
         cls,

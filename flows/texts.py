@@ -31,19 +31,26 @@ def load_texts(settings: Settings) -> TextJudge | None:
     Raises:
         UsageError: the model cannot be loaded, a threshold is of no label, or the URL of Redis is none.
     """
-    bert = settings.bert
-    if not bert.enabled:
+    if not settings.bert.enabled:
         return None
-    store = None
-    if bert.redis:
-        if settings.redis.url is None:
-            raise UsageError("setting bert.redis: redis.url is not set")
-        try:
-            store = VerdictStore(settings.redis.url.get_secret_value(), bert.redis_timeout, bert.redis_days * 86_400)
-        except ValueError:
-            # What it says may repeat the URL, and a password in it.
-            raise UsageError("setting redis.url: no redis:// or unix:// URL") from None
-    judge = load_judge(bert, store)
-    if wrong := sorted(bert.thresholds.keys() - set(judge.labels)):
-        raise UsageError(f"setting bert.thresholds: no label {wrong[0]!r}; known: {', '.join(judge.labels)}")
+    judge = load_judge(settings.bert, shared_verdicts(settings))
+    check_labels(settings.bert, judge)
     return judge
+
+
+def check_labels(settings: BertSettings, judge: TextJudge) -> None:
+    """Raise UsageError if a threshold is of a label that the model does not have."""
+    if wrong := sorted(settings.thresholds.keys() - set(judge.labels)):
+        raise UsageError(f"setting bert.thresholds: no label {wrong[0]!r}; known: {', '.join(judge.labels)}")
+
+
+def shared_verdicts(settings: Settings) -> VerdictStore | None:
+    """Return where workers share verdicts, None if they do not. Raises UsageError."""
+    bert = settings.bert
+    if not bert.redis or settings.redis.url is None:
+        return None
+    try:
+        return VerdictStore(settings.redis.url.get_secret_value(), bert.redis_timeout, bert.redis_days * 86_400)
+    except ValueError:
+        # What it says may repeat the URL, and a password in it.
+        raise UsageError("setting redis.url: no redis:// or unix:// URL") from None

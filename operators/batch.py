@@ -47,6 +47,8 @@ class Batch(msgspec.Struct, gc=False):
     #: Version of the rules that judges it, and its first offset, from which that is told; empty and -1: there is one.
     rules: str = ""
     first: int = -1
+    #: Version of the text model that judges it; empty: there is one, or none.
+    model: str = ""
 
 
 class Judged(msgspec.Struct, gc=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
@@ -17,13 +18,21 @@ class TextStep:
     """Judge the texts of batches. Keeps no state but what it remembers, so results are the same on any worker.
 
     Args:
-        judge: the model with its memory.
+        of: the judge of a version of the model.
         bar: from which probability on a label alerts.
         router: says which events' texts are read.
+        seen: told the texts of each batch.
     """
 
-    def __init__(self, judge: TextJudge, bar: Bar, router: Router) -> None:
-        self._judge = judge
+    def __init__(
+        self,
+        of: Callable[[str], TextJudge],
+        bar: Bar,
+        router: Router,
+        seen: Callable[[Sequence[tuple[str, str]]], object] = lambda texts: None,
+    ) -> None:
+        self._of = of
+        self._seen = seen
         self._bar = bar
         self._router = router
 
@@ -35,11 +44,13 @@ class TextStep:
         asked = [index for index in texts if reads(batch.events[index], signals.get(index, ()))]
         if not asked:
             return judged
-        judge = self._judge
+        judge = self._of(batch.model)
         before = dict(judge.counts)
         started = time.perf_counter()
         events = [batch.events[index] for index in asked]
-        verdicts = judge.judge([(event.text, event.text_kind) for event in events])
+        read_now = [(event.text, event.text_kind) for event in events]
+        self._seen(read_now)
+        verdicts = judge.judge(read_now)
         metrics.TEXT_SECONDS.inc(time.perf_counter() - started)
         for by, count in judge.counts.items():
             if count > before[by]:

@@ -30,7 +30,7 @@ Factor = Annotated[float, Meta(gt=0, le=100)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-class ModelError(Exception):
+class ModelError(ValueError):
     """A model cannot be used; the message is one line that says why."""
 
 

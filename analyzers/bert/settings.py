@@ -14,6 +14,11 @@ class BertSettings(BaseModel):
 
     enabled: bool = Field(default=True, description="Whether the texts that events carry are judged.")
     model: Path | None = Field(default=None, description="Folder of the model; unset: the one that Winnow ships.")
+    registry: Path | None = Field(
+        default=None,
+        description="Folder for the versions of the model that are or were in force, for all workers to read; unset: "
+        "textmodels in recovery.folder.",
+    )
     thresholds: dict[str, float] = Field(
         default={}, description="Probability from which a label alerts, by label, instead of alert_from."
     )
@@ -27,7 +32,7 @@ class BertSettings(BaseModel):
         default=50_000, ge=0, le=10_000_000, description="Texts whose verdict a worker remembers; 0: none."
     )
     redis: bool = Field(
-        default=False, description="Whether workers share verdicts through redis.url. It is never needed."
+        default=True, description="Whether workers share verdicts through redis.url, if that is set."
     )
     redis_timeout: float = Field(
         default=0.05, gt=0, le=5, description="Seconds that Redis may take; then it is left alone for a while."
