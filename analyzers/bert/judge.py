@@ -77,7 +77,7 @@ class TextJudge:
         self.counts: dict[By, int] = dict.fromkeys(("raw", "canonical", "shared", "encoder", "nothing", "refused"), 0)
         self.encoder = encoder
         self._thresholds = manifest.thresholds
-        self._most = windows
+        self.windows = windows
         self._store = store
         self._packing = struct.Struct(f"<B{len(self.labels)}I")
         self._raw = Remembered[tuple[str, str | bytes], Verdict](size)
@@ -170,7 +170,7 @@ class TextJudge:
         spans: list[tuple[int, int, bool]] = []
         for (form, source, cut), tokens in zip(forms, encoder.tokens([form.text for form, _, _ in forms]), strict=True):
             start = len(windows)
-            more, whole = encoder.windows(tokens, source, form.features, self._most)
+            more, whole = encoder.windows(tokens, source, form.features, self.windows)
             windows += more
             spans.append((start, len(windows), cut or not whole))
         logits = encoder.logits(windows)

@@ -27,12 +27,12 @@ class ModelRegistry:
     def put(self, source: Path) -> Manifest:
         """Store the model of a folder, whole or not at all, if it runs. Raises ModelError, OSError."""
         manifest, files = read_folder(source)
-        Encoder(manifest, files)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = self.folder / manifest.version
-        if self._whole(place):
+        if self._whole(place, manifest):
             os.utime(place)
             return manifest
+        Encoder(manifest, files)
         draft = Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder))
         try:
             for name, content in files.items():
@@ -65,12 +65,11 @@ class ModelRegistry:
             raise ModelError("not a version of a model: 12 hexadecimal digits")
         return self.folder / version
 
-    def _whole(self, place: Path) -> bool:
+    def _whole(self, place: Path, manifest: Manifest) -> bool:
         try:
-            read_folder(place)
+            return read_folder(place)[0] == manifest
         except ModelError:
             return False
-        return True
 
     def _prune(self, keep: str) -> None:
         found = [(path.stat().st_mtime, path) for path in self.folder.iterdir() if _VERSION.fullmatch(path.name)]

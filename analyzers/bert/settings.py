@@ -31,9 +31,7 @@ class BertSettings(BaseModel):
     cache_texts: int = Field(
         default=50_000, ge=0, le=10_000_000, description="Texts whose verdict a worker remembers; 0: none."
     )
-    redis: bool = Field(
-        default=True, description="Whether workers share verdicts through redis.url, if that is set."
-    )
+    redis: bool = Field(default=True, description="Whether workers share verdicts through redis.url, if that is set.")
     redis_timeout: float = Field(
         default=0.05, gt=0, le=5, description="Seconds that Redis may take; then it is left alone for a while."
     )
