@@ -1,11 +1,11 @@
 """Decide which lane judges an event: ``rule``, ``bert`` or ``llm``. Pure.
 
-The one place that decides. Only the rule lane exists so far; the others come with their issues, and an event that a
-text judge should see is decided by rules until there is one.
+The one place that decides. There are rules and the text judge so far; nothing is sent to ``llm`` yet.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -26,6 +26,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     time: int
     #: Least level that alerts at that time, where it is not the configured one.
     lowest: Level | None = None
+    #: Whether the text judge read its text.
+    judged: bool = False
 
     @property
     def order(self) -> tuple[int, str, int]:
@@ -43,18 +45,17 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 class Router:
     """Choose the lane of each event."""
 
-    #: Whether any event without a rule match can want a decision; if not, nobody needs to ask ``wants``.
-    reads_text = False
-
-    def wants(self, event: Event) -> bool:
-        """Say whether an event that no rule matched needs a decision: none does while no text judge is loaded."""
-        return False
+    def reads(self, event: Event, signals: Sequence[Signal] = ()) -> bool:
+        """Say whether the text judge is to read an event's text; ``signals`` are what the rules said of it."""
+        return bool(event.text) and not any(signal.level >= Level.high for signal in signals)
 
     def decide(self, candidate: Candidate) -> Decision:
         """Return the lane of a candidate."""
-        worst = max((signal.level for signal in candidate.signals), default=None)
+        worst = max((signal.level for signal in candidate.signals if signal.kind == "rule"), default=None)
+        if candidate.judged:
+            return Decision("bert", "its text was judged")
         if worst is None:
-            return Decision("rule", "no rule matched, and no other judge is configured")
+            return Decision("rule", "no rule matched, and it has no text to judge")
         if worst >= Level.high:
             return Decision("rule", f"a rule of level {worst.name} matched and was alerted at once")
-        return Decision("rule", f"decided by rules, the highest of level {worst.name}; no other judge is configured")
+        return Decision("rule", f"decided by rules, the highest of level {worst.name}")

@@ -19,7 +19,6 @@ import msgspec
 from analyzers.anomaly.settings import AnomalySettings
 from analyzers.host import WINDOW, Host, HostEvents
 from analyzers.metrics import MetricSet
-from analyzers.router import Router
 from flows.traffic import Traffic
 from flows.traffic.settings import TrafficSettings
 from operators.align import Aligner
@@ -39,7 +38,7 @@ def windows(metrics: MetricSet, minutes: int = LEARNED, hosts: int = 100) -> dic
     """Return the windows of each host in generated traffic of all formats, oldest first."""
     traffic = Traffic(1, START, TrafficSettings(rate=100.0, hosts=hosts, attacks_per_hour=20))
     decoder = Decoder("traffic-0", FormatSettings(year=2024))
-    collector = Collector(metrics, Router())
+    collector = Collector(metrics)
     found: dict[tuple[str, int], OpenWindow] = {}
     raws = [message.value for message in traffic.messages(START + minutes * WINDOW)]
     for first in range(0, len(raws), 2_000):

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -19,7 +20,7 @@ from flows.settings import Settings
 from flows.telling import reaching
 from flows.usage import UsageError
 from operators.control import create, exists, read_topic, write
-from operators.versions import Activated
+from operators.held import Activated
 from state.control import CONTROL_VERSION, EARLIEST, Activation, Refusal, decode, new_id
 
 log = logging.getLogger(__name__)
@@ -37,14 +38,15 @@ class Base(msgspec.Struct, frozen=True):
     #: Offset at which the control topic ended, and the wall clock, µs, when that was decided.
     end: int
     at: int
+    what: Literal["rules", "model"] = "rules"
 
     def past(self, told: Iterable[Told]) -> list[Activation]:
-        """Return the activations of rules that the version comes of, or overtook."""
+        """Return the activations that the version comes of, or overtook."""
         return [
             each.message
             for each in told
             if isinstance(each.message, Activation)
-            and each.message.what == "rules"
+            and each.message.what == self.what
             and each.offset < self.end
             and each.message.from_time <= self.at
         ]
@@ -70,23 +72,23 @@ def begin(settings: Settings) -> Base | None:
         return None
     with reaching(settings):
         create(settings.kafka)
-        told, _ = _history(settings)
+        told, _ = history(settings)
         registry = Registry(settings.registry)
         before = _last(told)
-        outcome = compile_apart(_order(settings, None, before or _configured(registry)))
+        outcome = compile_apart(_order(settings, None, before or configured(registry.folder)))
         if not outcome.version and not (outcome.problems or before):
             raise UsageError(f"setting rules.paths: {outcome.error}")
         if not outcome.version:
             # A set that was in force is better than none.
             outcome.version = before or _stored_shipped(settings)
             log.error("rules: %s; version %s is in force", outcome.error, outcome.version)
-        elif _configured(registry) not in ("", outcome.version) and before != outcome.version:
+        elif configured(registry.folder) not in ("", outcome.version) and before != outcome.version:
             write(settings.kafka, _message(outcome.version, EARLIEST, "winnow run", "the settings' rules changed"))
         _report(outcome)
-        _configure(registry, outcome.version)
-        told, end = _history(settings)
+        configure(registry.folder, outcome.version)
+        told, end = history(settings)
     base = Base(outcome.version, end, time.time_ns() // 1000)
-    last = _last_of(base.past(told))
+    last = last_of(base.past(told))
     if last and last in registry:
         return msgspec.structs.replace(base, version=last)
     if last:
@@ -105,13 +107,13 @@ def activate(settings: Settings, paths: Sequence[Path] | None, from_time: int, a
     registry = Registry(settings.registry)
     with reaching(settings):
         create(settings.kafka)
-        told, _ = _history(settings)
-        now = _last(told) or _configured(registry)
+        told, _ = history(settings)
+        now = _last(told) or configured(registry.folder)
         outcome = compile_apart(_order(settings, paths, now))
         if not outcome.version:
             return Done(outcome, None)
         if paths is None:
-            _configure(registry, outcome.version)
+            configure(registry.folder, outcome.version)
         known = [each.from_time for each in _messages(told) if each.artifact == outcome.version]
         if outcome.version == now and min(known, default=from_time) <= from_time:
             return Done(outcome, None)
@@ -183,7 +185,8 @@ def _stored_shipped(settings: Settings) -> str:
     return outcome.version
 
 
-def _history(settings: Settings) -> tuple[list[Told], int]:
+def history(settings: Settings) -> tuple[list[Told], int]:
+    """Return the activations that the control topic holds, and the offset at which it ends."""
     told: list[Told] = []
     timeline = Timeline()
 
@@ -197,18 +200,29 @@ def _history(settings: Settings) -> tuple[list[Told], int]:
 
 
 def _last(told: Sequence[Told]) -> str:
-    return _last_of(_messages(told))
+    return last_of(_messages(told))
 
 
 def _messages(told: Sequence[Told]) -> list[Activation]:
-    return [each.message for each in told if isinstance(each.message, Activation) and each.message.what == "rules"]
+    return messages_of(told, "rules")
 
 
-def _last_of(messages: Sequence[Activation]) -> str:
+def messages_of(told: Sequence[Told], what: str) -> list[Activation]:
+    """Return the activations of ``what``."""
+    return [each.message for each in told if isinstance(each.message, Activation) and each.message.what == what]
+
+
+def last_of(messages: Sequence[Activation]) -> str:
+    """Return the version that came into force last, empty if there is none."""
     return max((Activated.of(each) for each in messages), key=lambda each: each.order).version if messages else ""
 
 
 def _message(version: str, from_time: int, author: str, reason: str) -> Activation:
+    return message_of("rules", version, from_time, author, reason)
+
+
+def message_of(what: Literal["rules", "model"], version: str, from_time: int, author: str, reason: str) -> Activation:
+    """Return the message that a version comes into force."""
     return Activation(
         version=CONTROL_VERSION,
         id=new_id(),
@@ -216,22 +230,24 @@ def _message(version: str, from_time: int, author: str, reason: str) -> Activati
         reason=reason,
         written_at=time.time_ns() // 1000,
         from_time=from_time,
-        what="rules",
+        what=what,
         artifact=version,
     )
 
 
-def _configured(registry: Registry) -> str:
+def configured(folder: Path) -> str:
+    """Return which version a registry holds as that of the settings, empty if none."""
     try:
-        return (registry.folder / CONFIGURED).read_text().strip()
+        return (folder / CONFIGURED).read_text().strip()
     except FileNotFoundError:
         return ""
 
 
-def _configure(registry: Registry, version: str) -> None:
-    draft = registry.folder / f".{CONFIGURED}.new"
+def configure(folder: Path, version: str) -> None:
+    """Write down in a registry which version is that of the settings."""
+    draft = folder / f".{CONFIGURED}.new"
     draft.write_text(version + "\n")
-    draft.replace(registry.folder / CONFIGURED)
+    draft.replace(folder / CONFIGURED)
 
 
 def _report(outcome: Outcome) -> None:

@@ -59,6 +59,8 @@ def report(settings: SupervisorSettings) -> tuple[bool, dict[str, Any]]:
         "waiting": beat.waiting,
         "rules": beat.rules,
         "rules_failed": beat.rules_failed,
+        "models": beat.models,
+        "models_failed": beat.models_failed,
     }
 
 

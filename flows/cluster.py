@@ -35,6 +35,8 @@ class Place(msgspec.Struct):
     board: int = 0
     #: What the rules are of partitions of which nothing is known; None: each worker loads those of the settings.
     rules: Base | None = None
+    #: The same of the text model.
+    model: Base | None = None
 
 
 def run_workers(module: Sequence[str], workers: int, settings: Settings) -> None:
@@ -73,9 +75,10 @@ def worker_environment(
     beats: int = 0,
     board: int = 0,
     rules: Base | None = None,
+    model: Base | None = None,
 ) -> dict[str, str]:
     """Return the environment of a worker: ours, but for the settings, which it is to take from us and nowhere else."""
-    told = Place(index, addresses, reveal(settings), list(partitions), supervisor, beats, board, rules)
+    told = Place(index, addresses, reveal(settings), list(partitions), supervisor, beats, board, rules, model)
     place = msgspec.json.encode(told).decode()
     ours = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
     return {**ours, PLACE: place}

@@ -14,6 +14,8 @@ import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
 
 from analyzers.anomaly.scorers.registry import make_scorer
+from analyzers.bert.judge import TextJudge
+from analyzers.bert.meanings import Bar
 from analyzers.control import Timeline
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
@@ -22,16 +24,19 @@ from analyzers.rules import RuleSet
 from flows.activation import BUILTIN_RULES
 from flows.control import listen
 from flows.settings import Settings, load_settings
+from flows.texts import load_texts
 from flows.usage import UsageError
 from operators.alerts import AlertLogic
 from operators.align import AlignLogic, HostItem
 from operators.batch import Collected, ShardItem
+from operators.bert import TextStep
 from operators.collect import SHARD_KEYS, Collector
 from operators.control import ControlSource
 from operators.files import FileSource
 from operators.host import Decided, HostLogic, HostOut, host_of
 from operators.kafka import KafkaSource, list_partitions
 from operators.ledger import LedgerLogic
+from operators.models import Models
 from operators.roster import HostForgotten
 from operators.rules import Judge, count
 from operators.sinks import Out, Sink
@@ -50,8 +55,12 @@ def build(
     host_metrics: MetricSet,
     settings: Settings,
     control: ControlSource | None = None,
+    texts: TextJudge | Models | None = None,
 ) -> Dataflow:
-    """Build the graph; a replay has no control topic, and its rules stay what they are."""
+    """Build the graph; a replay has no control topic, and its rules stay what they are.
+
+    Without ``texts`` no text is judged.
+    """
     for name in set(settings.anomaly.scorers.values()):
         make_scorer(name)  # brings River's in now; at the first closed window it would stall the stream for seconds
     router = Router()
@@ -59,9 +68,17 @@ def build(
     batches = op.input("source", flow, source)
     judge = Judge(rules.of, rules.recent.append) if isinstance(rules, Versions) else Judge(lambda _: rules)
     judged = op.map("rules", batches, judge.judge)
+    if texts is not None:
+        bar = Bar(settings.bert.alert_from, settings.bert.thresholds)
+        step = (
+            TextStep(texts.of, bar, router, texts.recent.append)
+            if isinstance(texts, Models)
+            else TextStep(lambda _: texts, bar, router)
+        )
+        judged = op.map("bert", judged, step.read)
     flow_time = int(settings.time.flow_seconds * 1e6)
     timeline = control.timeline if control is not None else Timeline()
-    collector = Collector(host_metrics, router, settings.alerts.lowest, flow_time, timeline)
+    collector = Collector(host_metrics, settings.alerts.lowest, flow_time, timeline)
     collected = op.map("collect", judged, collector.collect)
     counted = op.inspect("count", collected, count)
 
@@ -101,9 +118,8 @@ def flow() -> Dataflow:
     settings = load_settings()
     source = KafkaSource(settings.kafka, settings.formats, settings.time, list_partitions(settings.kafka))
     sinks: list[Sink] = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
-    return build(
-        source, sinks, load_rules(settings), load_metrics(settings), settings, ControlSource.open(settings.kafka)
-    )
+    control = ControlSource.open(settings.kafka)
+    return build(source, sinks, load_rules(settings), load_metrics(settings), settings, control, load_texts(settings))
 
 
 def load_rules(settings: Settings) -> RuleSet:

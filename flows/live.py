@@ -13,6 +13,8 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 from confluent_kafka import KafkaException
 
+from analyzers.bert.judge import TextJudge
+from analyzers.bert.registry import ModelRegistry
 from analyzers.rules import RuleSet
 from analyzers.rules.registry import Registry
 from flows.beats import obey, report
@@ -21,10 +23,12 @@ from flows.detect import build, load_metrics, load_rules
 from flows.health import serve
 from flows.recovery import open_store
 from flows.settings import Settings, SettingsError
+from flows.texts import check_labels, load_texts, shared_verdicts
 from flows.usage import UsageError
 from operators.control import ControlSource
 from operators.kafka import KafkaSource, ensure_topics, list_partitions, stopping
 from operators.kafka.topics import PartitionWatch
+from operators.models import Models
 from operators.pace import open_board
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
@@ -33,9 +37,6 @@ from state.control import Activation
 from state.postgres import DatabaseError
 
 log = logging.getLogger(__name__)
-
-#: Folder in the recovery store where partitions write down which version of the rules judged what.
-SUCCESSIONS = "rules"
 
 
 def prepare(settings: Settings) -> int | None:
@@ -86,6 +87,7 @@ def work(settings: Settings, place: Place) -> None:
     clocks = open_board(place.board, len(partitions)) if place.board else None
     control = ControlSource.open(settings.kafka)
     rules = hold_rules(settings, place, control)
+    texts = hold_model(settings, place, control)
     folder = settings.recovery.folder
     source = KafkaSource(
         settings.kafka,
@@ -94,10 +96,11 @@ def work(settings: Settings, place: Place) -> None:
         partitions,
         clocks,
         rules if isinstance(rules, Versions) else None,
-        folder / SUCCESSIONS if folder is not None else None,
+        texts if isinstance(texts, Models) else None,
+        folder,
     )
     sinks = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
-    flow = build(source, sinks, rules, load_metrics(settings), settings, control)
+    flow = build(source, sinks, rules, load_metrics(settings), settings, control, texts)
     keep = timedelta(seconds=settings.recovery.keep_seconds)
     cli_main(
         flow,
@@ -124,8 +127,35 @@ def hold_rules(settings: Settings, place: Place, control: ControlSource) -> Rule
     for told in control.activations:
         if isinstance(told.message, Activation):
             versions.hear(told.message)
-    control.activated = versions.hear
+    control.hearers.append(versions.hear)
     return versions
+
+
+def hold_model(settings: Settings, place: Place, control: ControlSource) -> TextJudge | Models | None:
+    """Return the text judge: versions that come and go, or, without a registry, that of the settings; None: no judge.
+
+    Raises:
+        UsageError: the version to begin with cannot be loaded.
+    """
+    folder = settings.model_registry
+    if place.model is None or folder is None:
+        return load_texts(settings)
+    store, registry = shared_verdicts(settings), ModelRegistry(folder)
+
+    def load(version: str) -> TextJudge:
+        return TextJudge(registry.get(version), settings.bert.cache_texts, settings.bert.windows, store)
+
+    past = [message.id for message in place.model.past(control.activations)]
+    try:
+        models = Models(load, place.model.version, past)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"text model of version {place.model.version}: {error}") from error
+    check_labels(settings.bert, models.of(models.base))
+    for told in control.activations:
+        if isinstance(told.message, Activation):
+            models.hear(told.message)
+    control.hearers.append(models.hear)
+    return models
 
 
 def main() -> int:

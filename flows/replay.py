@@ -19,6 +19,7 @@ from bytewax.run import cli_main
 from flows.cluster import run_workers
 from flows.detect import build, load_metrics, load_rules
 from flows.settings import Settings
+from flows.texts import load_texts
 from flows.usage import UsageError
 from operators.files import UNREADABLE, FileSource, name_files
 from operators.formats import FORMATS
@@ -81,7 +82,9 @@ def work(
     """Be one worker of a replay."""
     files = {name: Path(path) for name, path in spec.files.items()}
     source = FileSource(files, settings.formats, settings.time, spec.format, progress)
-    flow = build(source, [PartsSink(Path(spec.parts))], load_rules(settings), load_metrics(settings), settings)
+    sinks = [PartsSink(Path(spec.parts))]
+    texts = load_texts(settings)
+    flow = build(source, sinks, load_rules(settings), load_metrics(settings), settings, texts=texts)
     cli_main(flow, process_id=process, addresses=addresses)
 
 

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from analyzers.alerts import AlertSettings
 from analyzers.anomaly.settings import AnomalySettings
+from analyzers.bert.settings import BertSettings
 from dashboards.settings import DSN_VARIABLE
 from operators.clock import TimeSettings
 from operators.formats.settings import FormatSettings
@@ -159,6 +160,7 @@ class Settings(BaseSettings):
     rules: RuleSettings = RuleSettings()
     metrics: MetricSettings = MetricSettings()
     anomaly: AnomalySettings = AnomalySettings()
+    bert: BertSettings = BertSettings()
     alerts: AlertSettings = AlertSettings()
     limits: LimitSettings = LimitSettings()
     recovery: RecoverySettings = RecoverySettings()
@@ -171,6 +173,14 @@ class Settings(BaseSettings):
         if self.rules.registry is not None or folder is None:
             return self.rules.registry
         return folder / "rulesets"
+
+    @property
+    def model_registry(self) -> Path | None:
+        """Return the folder of model versions; None: the model is read at start and stays what it is."""
+        folder = self.recovery.folder
+        if self.bert.registry is not None or folder is None:
+            return self.bert.registry
+        return folder / "textmodels"
 
     @classmethod
     def settings_customise_sources(

@@ -88,11 +88,20 @@ class Supervisor:
         workers: how many processes.
         lock: descriptor of the recovery store's lock, which every worker holds too; None without a store.
         rules: what the rules are of partitions of which nothing is known; None: each worker loads the settings'.
+        model: the same of the text model.
     """
 
-    def __init__(self, settings: Settings, workers: int, lock: int | None, rules: Base | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        workers: int,
+        lock: int | None,
+        rules: Base | None = None,
+        model: Base | None = None,
+    ) -> None:
         self._settings = settings
         self._rules = rules
+        self._model = model
         self._count = workers
         self._lock = lock
         self._workers: list[Worker] = []
@@ -153,6 +162,8 @@ class Supervisor:
                     "waiting": worker.beat.waiting,
                     "rules": worker.beat.rules,
                     "rules_failed": worker.beat.rules_failed,
+                    "models": worker.beat.models,
+                    "models_failed": worker.beat.models_failed,
                 }
                 for worker in workers
             ],
@@ -216,7 +227,7 @@ class Supervisor:
             ours, theirs = os.pipe()
             held = (theirs, board) if self._lock is None else (theirs, board, self._lock)
             env = worker_environment(
-                index, addresses, self._settings, self._partitions, os.getpid(), theirs, board, self._rules
+                index, addresses, self._settings, self._partitions, os.getpid(), theirs, board, self._rules, self._model
             )
             # A group of their own: Ctrl-C reaches them through us, once, and not twice.
             process = subprocess.Popen(

@@ -47,15 +47,20 @@ class Batch(msgspec.Struct, gc=False):
     #: Version of the rules that judges it, and its first offset, from which that is told; empty and -1: there is one.
     rules: str = ""
     first: int = -1
+    #: Version of the text model that judges it; empty: there is one, or none.
+    model: str = ""
 
 
 class Judged(msgspec.Struct, gc=False):
-    """A batch with what the rules said: one signal a match, by index of the event."""
+    """A batch with what rules and text judge said: signals by index of the event."""
 
     batch: Batch
     signals: dict[int, list[Signal]]
     #: Version of the rule set that judged.
     rules: str
+    #: Indices of the events whose text was judged, and by which model; empty if none was.
+    texts: frozenset[int] = frozenset()
+    model: str = ""
 
 
 class OpenWindow(msgspec.Struct):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from operator import attrgetter
 
 from msgspec import structs
@@ -12,9 +11,9 @@ from analyzers.control import Timeline
 from analyzers.host import WINDOW
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet, Partial
-from analyzers.router import Candidate, Router
+from analyzers.router import Candidate
 from operators.batch import Batch, Collected, HostLate, Judged, OpenWindow, ShardItem
-from state.alerts import Level, Signal
+from state.alerts import Level
 from state.events import Event
 from state.ids import shard_of
 
@@ -33,13 +32,11 @@ class Collector:
     def __init__(
         self,
         metrics: MetricSet,
-        router: Router,
         lowest: Level = Level.informational,
         flow: int = 0,
         timeline: Timeline | None = None,
     ) -> None:
         self._metrics = metrics
-        self._router = router
         self._flow = flow
         self._lowest = lowest
         #: Changes of live settings; grows while the flow runs.
@@ -61,7 +58,11 @@ class Collector:
             for index, watermark in reported.items():
                 counted[index] = structs.replace(counted[index], time=watermark)
         sources = self._count(counted, left_out, items)
-        candidates = self._candidates(batch, signals, items)
+        candidates = self._candidates(judged, items)
+        read = len(judged.texts) - len(judged.texts & signals.keys())
+        versions = {"rules": judged.rules, "metrics": self._metrics.version}
+        if judged.model:
+            versions["model"] = judged.model
         ledger = LedgerDelta(
             batch.origin,
             batch.bucket,
@@ -70,11 +71,12 @@ class Collector:
             skipped=batch.skipped,
             absent=batch.absent,
             lost=batch.lost,
-            rule=len(batch.events) - candidates,
+            rule=len(batch.events) - candidates - read,
+            bert=read,
             late=len(batch.late) - len(reported),
             future=len(batch.future),
             sources=sources,
-            versions={"rules": judged.rules, "metrics": self._metrics.version} if batch.consumed else {},
+            versions=versions if batch.consumed else {},
             first=batch.first if batch.consumed else -1,
         )
         at_once = [
@@ -150,17 +152,13 @@ class Collector:
                 first = min(known.first, event.time) if known.first else event.time
                 late[event.host] = HostLate(event.host, known.events + 1, first, max(known.last, event.time))
 
-    def _candidates(self, batch: Batch, signals: dict[int, list[Signal]], items: list[ShardItem]) -> int:
-        wanted: Iterable[int] = signals
-        if self._router.reads_text:
-            wanted = sorted(set(signals) | {i for i, event in enumerate(batch.events) if self._router.wants(event)})
-        found = 0
-        for index in wanted:
+    def _candidates(self, judged: Judged, items: list[ShardItem]) -> int:
+        batch = judged.batch
+        for index, said in judged.signals.items():
             event = batch.events[index]
-            said = tuple(signals.get(index, ()))
-            items[self._shard(event.host)].candidates.append(Candidate(event, said, _place(batch, index)))
-            found += 1
-        return found
+            candidate = Candidate(event, tuple(said), _place(batch, index), judged=index in judged.texts)
+            items[self._shard(event.host)].candidates.append(candidate)
+        return len(judged.signals)
 
 
 def _place(batch: Batch, index: int) -> int:

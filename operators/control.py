@@ -123,7 +123,7 @@ class ControlSource(FixedPartitionedSource[Told | Rejected, bytes]):
         self.end = end
         #: Activations that the topic held then, and who is told of those that come.
         self.activations = list(activations)
-        self.activated: Callable[[Activation], None] | None = None
+        self.hearers: list[Callable[[Activation], None]] = []
 
     @classmethod
     def open(cls, settings: KafkaSettings) -> ControlSource:
@@ -242,7 +242,7 @@ class Ear(StatelessSourcePartition[Any]):
 
     def __init__(self, control: ControlSource) -> None:
         self._timeline = control.timeline
-        self._activated = control.activated
+        self._hearers = control.hearers
         self._consumer = _consumer(control.settings, control.end or OFFSET_BEGINNING)
 
     def next_batch(self) -> Iterable[Any]:
@@ -252,8 +252,9 @@ class Ear(StatelessSourcePartition[Any]):
         for message in self._consumer.consume(500, 0):
             if message.error() is None:
                 told = read(message.value(), int(message.offset() or 0), self._timeline)
-                if self._activated is not None and isinstance(told, Told) and isinstance(told.message, Activation):
-                    self._activated(told.message)
+                if isinstance(told, Told) and isinstance(told.message, Activation):
+                    for hear in self._hearers:
+                        hear(told.message)
         return ()
 
     def next_awake(self) -> datetime | None:

@@ -49,6 +49,9 @@ class Liveness(msgspec.Struct):
     #: Versions of the rules that judge some partition of this process; those that cannot be loaded, and why.
     rules: list[str] = []
     rules_failed: dict[str, str] = {}
+    #: The same of the text model.
+    models: list[str] = []
+    models_failed: dict[str, str] = {}
 
     def partition(self, name: str) -> PartitionLiveness:
         """Return the record of a partition, which begins now."""
@@ -99,6 +102,8 @@ class Liveness(msgspec.Struct):
             waiting=sorted({*self.waiting.copy(), *unanswered}),
             rules=self.rules,
             rules_failed=sorted(self.rules_failed.copy()),
+            models=self.models,
+            models_failed=sorted(self.models_failed.copy()),
         )
 
 
@@ -124,6 +129,8 @@ class Beat(msgspec.Struct):
     #: Versions of the rules in force, and those that cannot be loaded.
     rules: list[str] = []
     rules_failed: list[str] = []
+    models: list[str] = []
+    models_failed: list[str] = []
 
     def standstill(self) -> float:
         """Return for how long this worker stands still, seconds."""

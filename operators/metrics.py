@@ -21,6 +21,16 @@ RULES = Gauge("winnow_rules", "Rules of each version that judges some partition 
 RULES_SWAPS = Counter("winnow_rules_swaps", "Partitions that took another version of the rules into force.")
 RULES_SWAP_SECONDS = Gauge("winnow_rules_swap_seconds", "How long the last such change held up its partition.")
 RULES_FAILED = Counter("winnow_rules_load_failures", "Versions of the rules that could not be loaded, and tries.")
+TEXTS = Counter(
+    "winnow_texts",
+    "Texts of events judged, by what answered: raw or canonical (remembered), shared (Redis), encoder; nothing (only "
+    "what is removed), refused.",
+    ["by"],
+)
+TEXT_ALERTS = Counter("winnow_text_verdicts", "Texts judged malicious beyond the threshold, by label.", ["label"])
+MODEL_SWAPS = Counter("winnow_model_swaps", "Partitions that took another version of the text model into force.")
+MODELS_FAILED = Counter("winnow_model_load_failures", "Versions of the text model that could not be loaded, and tries.")
+TEXT_SECONDS = Counter("winnow_text_seconds", "Time spent on judging texts.")
 ALERTS = Counter(
     "winnow_alerts", "Alerts raised, by kind and level; repeats of one are not counted.", ["kind", "level"]
 )

@@ -69,6 +69,7 @@ def count(step_id: str, collected: Collected) -> None:
     metrics.BYTES.inc(batch.size)
     if collected.ledger is not None:
         metrics.DECIDED.labels(lane="rule").inc(collected.ledger.rule)
+        metrics.DECIDED.labels(lane="bert").inc(collected.ledger.bert)
         metrics.LATE.labels(why="late").inc(collected.ledger.late)
         metrics.LATE.labels(why="future").inc(collected.ledger.future)
     if batch.read_at:

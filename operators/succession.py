@@ -1,4 +1,4 @@
-"""Which version of the rules judges each offset of a partition: written down before it does, so that it stays so.
+"""Which version of the rules, or of the text model, judges each offset of a partition: written down before it does.
 
 A partition takes a version into force between two batches, when its watermark has reached the time from which that was
 activated. The offset is written to a file beside the recovery snapshots first; and so is, for each batch, how far the
@@ -14,11 +14,11 @@ import os
 import struct
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from operators import metrics
-from operators.versions import Activated, Versions
+from operators.held import Activated, Held
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Succession:
         folder: where it is written down; None: a restart reads all again anyway.
     """
 
-    def __init__(self, versions: Versions, partition: str, folder: Path | None) -> None:
+    def __init__(self, versions: Held[Any], partition: str, folder: Path | None) -> None:
         self._versions = versions
         self._partition = partition
         self._reigns: list[Reign] = []
@@ -122,21 +122,21 @@ class Succession:
             self._write([*self._reigns[:-1], reign])
         else:
             self._write([*self._reigns, reign])
-            metrics.RULES_SWAPS.inc()
         self._now = reign
         self._use()
-        metrics.RULES_SWAP_SECONDS.set(time.perf_counter() - began)
+        if version != now.version:
+            self._versions.swapped(time.perf_counter() - began)
         return reign
 
     def _replace(self, place: int, offset: int) -> Reign:
         """Let the base judge from an offset on, whose version is not to be had any more."""
         lost = self._reigns[place].version
         log.error(
-            "rules: %s from offset %d on was judged by version %s, which is gone; version %s judges instead, also what "
+            "%s: %s from offset %d on was judged by version %s, which is gone; version %s judges instead, also what "
             "is read again",
-            self._partition, offset, lost, self._versions.base,
+            self._versions.what, self._partition, offset, lost, self._versions.base,
         )  # fmt: skip
-        metrics.RULES_FAILED.inc()
+        self._versions.lost()
         kept = [reign for reign in self._reigns[:place] if reign.offset < offset]
         past = [each for reign in self._reigns for each in reign.activations]
         self._write([*kept, Reign(offset, self._versions.base, past)])
@@ -165,6 +165,34 @@ class Succession:
         """Let go of the file."""
         if self._mark is not None:
             self._mark.close()
+
+
+class Judges:
+    """Which rules and which model judge each offset of one partition; None: there is one, for good."""
+
+    def __init__(self, rules: Succession | None = None, model: Succession | None = None) -> None:
+        self._rules = rules
+        self._model = model
+        self._both = [each for each in (rules, model) if each is not None]
+
+    def versions(self, offset: int, watermark: int) -> tuple[str, str]:
+        """Return the versions of rules and model for a batch that begins at ``offset``; empty where there is one."""
+        rules = "" if self._rules is None else self._rules.version(offset, watermark)
+        return rules, "" if self._model is None else self._model.version(offset, watermark)
+
+    def limit(self, offset: int) -> int:
+        """Return the offset, after ``offset``, at which another version takes over; a large number if none does."""
+        return min((each.limit(offset) for each in self._both), default=2**63 - 1)
+
+    def judged(self, end: int) -> None:
+        """Say that a batch goes out that ends before ``end``."""
+        for each in self._both:
+            each.judged(end)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for each in self._both:
+            each.close()
 
 
 def _read(file: Path) -> list[Reign]:

@@ -28,9 +28,9 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     """One thing that a rule or a score said about one entity at one time; alerts group signals."""
 
     #: What said it: ``rule`` (a Sigma rule), ``threshold`` (a metric passed its limit), ``anomaly`` (a metric's score),
-    #: ``loss`` (messages were gone before they were read).
-    kind: Literal["rule", "threshold", "anomaly", "loss"]
-    #: Rule id, or metric name with direction (``failed_logins:peak``).
+    #: ``text`` (the text judge), ``loss`` (messages were gone before they were read).
+    kind: Literal["rule", "threshold", "anomaly", "text", "loss"]
+    #: Rule id, metric name with direction (``failed_logins:peak``), or label of the text (``sqli``).
     rule: str
     #: Title a person reads.
     name: str

@@ -28,12 +28,13 @@ def run(args: argparse.Namespace) -> int:
     """Run until told to end; return the exit status."""
     from flows.activation import begin
     from flows.live import prepare
+    from flows.models import begin as begin_model
     from flows.supervisor import Supervisor
 
     if args.workers < 1:
         raise UsageError("--workers must be at least 1")
     settings = load_settings(args.config)
     lock = prepare(settings)
-    rules = begin(settings)
+    rules, model = begin(settings), begin_model(settings)
     print(f"winnow: detecting on {', '.join(settings.kafka.telemetry)} with {args.workers} workers", file=sys.stderr)
-    return Supervisor(settings, args.workers, lock, rules).run()
+    return Supervisor(settings, args.workers, lock, rules, model).run()

@@ -30,7 +30,7 @@ from operators.kafka.lost import LostOffsets
 from operators.kafka.settings import KafkaSettings, TopicSettings
 from operators.liveness import liveness
 from operators.pace import Pace
-from operators.succession import Succession
+from operators.succession import Judges
 from operators.wall import WallClock
 from state.ledger import SPAN
 
@@ -81,13 +81,13 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         wall: Callable[[], float] | None = None,
         consumer: Callable[[dict[str, Any]], Any] = Consumer,
         pace: Pace | None = None,
-        succession: Succession | None = None,
+        judges: Judges | None = None,
     ) -> None:
         topic, _, number = name.rpartition("-")
         self._name = name
         self._topic, self._number = topic, int(number)
         self._decoder = decoder
-        self._succession = succession
+        self._judges = judges or Judges()
         self._keyed = settings.topics.get(topic, TopicSettings()).host_from_key
         self._batch = settings.batch
         self._idle = clock.idle_seconds
@@ -205,24 +205,23 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         while start < len(messages):
             bucket = offsets[start] // SPAN
             limit = (bucket + 1) * SPAN
-            version = ""
-            if self._succession is not None:
-                version = self._succession.version(offsets[start], self._clock.watermark)
-                limit = min(limit, self._succession.limit(offsets[start]))
+            versions = self._judges.versions(offsets[start], self._clock.watermark)
+            limit = min(limit, self._judges.limit(offsets[start]))
             end = len(messages)
             if offsets[-1] >= limit:
                 end = next(i for i in range(start, end) if offsets[i] >= limit)
             batches += self._missing(offsets[start])
-            batches.append(self._batch_of(messages[start:end], offsets[start:end], bucket, version))
-            if self._succession is not None:
-                self._succession.judged(self._next)
+            batches.append(self._batch_of(messages[start:end], offsets[start:end], bucket, versions))
+            self._judges.judged(self._next)
             start = end
         self._sent_watermark = self._clock.watermark
         self._heartbeat = time.monotonic()
         self._measure(offsets[-1])
         return batches
 
-    def _batch_of(self, messages: Sequence[Any], offsets: Sequence[int], bucket: int, version: str) -> Batch:
+    def _batch_of(
+        self, messages: Sequence[Any], offsets: Sequence[int], bucket: int, versions: tuple[str, str]
+    ) -> Batch:
         wall = self._wall()
         raws = [message.value() or b"" for message in messages]
         kind, stamp = messages[0].timestamp()
@@ -251,7 +250,8 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             late=placed.late,
             future=placed.future,
             read_at=time.time(),
-            rules=version,
+            rules=versions[0],
+            model=versions[1],
             first=offsets[0],
         )
 
@@ -279,9 +279,9 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._heartbeat = now
         self._sent_watermark = self._clock.watermark
         metrics.WATERMARK_DELAY.labels(**self._labels).set(time.time() - self._clock.watermark / 1e6)
-        if self._succession is not None and self._next >= 0:
+        if self._next >= 0:
             # A partition that nothing comes of takes new versions into force too, else it would hold on to old ones.
-            self._succession.version(self._next, self._clock.watermark)
+            self._judges.versions(self._next, self._clock.watermark)
         return [Batch(self._name, max(0, self._next) // SPAN, self._clock.watermark, self._clock.start)]
 
     def _measure(self, offset: int) -> None:
@@ -350,5 +350,4 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
     def close(self) -> None:
         """Leave the broker."""
         self._consumer.close()
-        if self._succession is not None:
-            self._succession.close()
+        self._judges.close()

@@ -12,9 +12,13 @@ from operators.formats import Decoder
 from operators.formats.settings import FormatSettings
 from operators.kafka.partition import KafkaPartition
 from operators.kafka.settings import KafkaSettings, TopicSettings
+from operators.models import Models
 from operators.pace import Pace
-from operators.succession import Succession
+from operators.succession import Judges, Succession
 from operators.versions import Versions
+
+#: Folders of the recovery store in which partitions write down which version judged what.
+FOLDERS = {"rules": "rules", "model": "models"}
 
 
 class KafkaSource(FixedPartitionedSource[Batch, bytes]):
@@ -27,7 +31,8 @@ class KafkaSource(FixedPartitionedSource[Batch, bytes]):
         parts: names of all partitions.
         clocks: where all partitions are in event time, if workers share it; see ``operators.pace``.
         versions: the rules that may judge; None: there is one set.
-        successions: folder in which each partition writes down which version judged what; None: nowhere.
+        models: the text models that may judge; None: there is one, or none.
+        store: recovery folder, in which each partition writes down which version judged what; None: nowhere.
     """
 
     def __init__(
@@ -38,14 +43,16 @@ class KafkaSource(FixedPartitionedSource[Batch, bytes]):
         parts: list[str],
         clocks: memoryview | None = None,
         versions: Versions | None = None,
-        successions: Path | None = None,
+        models: Models | None = None,
+        store: Path | None = None,
     ) -> None:
         self._settings = settings
         self._formats = formats
         self._clock = clock
         self._parts = parts
         self._versions = versions
-        self._successions = successions
+        self._models = models
+        self._store = store
         # A clock that is fast by less than future_seconds is believed; it must not make its partition wait.
         self._pace = Pace(parts, int((clock.ahead_seconds + clock.future_seconds) * 1e6), clocks)
 
@@ -63,9 +70,12 @@ class KafkaSource(FixedPartitionedSource[Batch, bytes]):
         topic = for_part.rpartition("-")[0]
         how = self._settings.topics.get(topic, TopicSettings())
         decoder = Decoder(for_part, self._formats, how.format, default_host=how.default_host or topic)
-        succession = None
-        if self._versions is not None:
-            succession = Succession(self._versions, for_part, self._successions)
+        judges = Judges(self._succession(self._versions, for_part), self._succession(self._models, for_part))
         return KafkaPartition(
-            self._settings, self._clock, decoder, for_part, resume_state, pace=self._pace, succession=succession
+            self._settings, self._clock, decoder, for_part, resume_state, pace=self._pace, judges=judges
         )
+
+    def _succession(self, versions: Versions | Models | None, part: str) -> Succession | None:
+        if versions is None:
+            return None
+        return Succession(versions, part, None if self._store is None else self._store / FOLDERS[versions.what])

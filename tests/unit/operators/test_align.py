@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from analyzers.host import WINDOW, HostEvents
 from analyzers.metrics import MetricSet
-from analyzers.router import Candidate, Router
+from analyzers.router import Candidate
 from operators.align import Aligner, HostItem
 from operators.batch import END_OF_TIME, Batch, HostLate, Judged, ShardItem
 from operators.clock import EventClock
@@ -26,7 +26,7 @@ METRICS = MetricSet.load()
 def items_of(partition: str, stamps: list[tuple[int, str, bool]], cuts: int, ended: bool = True) -> list[ShardItem]:
     """Return what one partition sends to the shard of its hosts, cut into batches of ``cuts`` events."""
     clock = EventClock(5 * SECOND, 10**18)
-    collector = Collector(METRICS, Router())
+    collector = Collector(METRICS)
     items = []
     for start in range(0, len(stamps), cuts):
         events = [

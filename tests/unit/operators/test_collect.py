@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from analyzers.host import WINDOW
 from analyzers.metrics import MetricSet
-from analyzers.router import Router
 from operators.batch import Batch, Collected, Judged
 from operators.clock import EventClock
 from operators.collect import SHARDS, Collector
@@ -21,7 +20,7 @@ def collect(events: list[Event], signals: dict[int, list[Signal]] | None = None)
     clock = EventClock(5 * SECOND, 600 * SECOND)
     placed = clock.place(events, 10**18)
     batch = Batch("t-0", 0, clock.watermark, clock.start, events, consumed=len(events), late=placed.late)
-    return Collector(METRICS, Router(), flow=3600 * SECOND).collect(Judged(batch, signals or {}, "v"))
+    return Collector(METRICS, flow=3600 * SECOND).collect(Judged(batch, signals or {}, "v"))
 
 
 def event(offset: int, time: int, kind: Kind = CONN, **fields: int) -> Event:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from analyzers.host import HostEvents
 from analyzers.metrics import MetricSet
-from analyzers.router import Router
 from operators.align import Aligner
 from operators.batch import END_OF_TIME, Batch, HostLate, Judged, ShardItem
 from operators.clock import EventClock
@@ -26,7 +25,7 @@ METRICS = MetricSet.load()
 def results(events: list[Event], live: bool) -> tuple[dict[str, list[object]], int, int]:
     """Return what each host's step gets, and how many events were late and too far ahead."""
     clock = EventClock(5 * SECOND, 600 * SECOND)
-    collector = Collector(METRICS, Router())
+    collector = Collector(METRICS)
     aligners = [Aligner(["t-0"]) for _ in range(SHARDS)]
     late = future = 0
     told: dict[str, list[object]] = {}

@@ -198,7 +198,7 @@ def test_sets_that_nobody_uses_are_forgotten(registry: Registry, tmp_path: Path)
     for number, version in enumerate(many):
         hear(versions, activation(version, written_at=T0 + number))
         assert judge(busy, number * 10, number * 10 + 10, T0) == version
-    held = [version for version in (A, *many) if version in versions._sets]
+    held = [version for version in (A, *many) if version in versions._things]
     assert len(held) <= 6
     # The idle partition passes over what came and went, and needs no more than the last.
     assert judge(idle, 1, 2, T0) == many[-1]

@@ -15,7 +15,6 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, KafkaException, T
 from analyzers.alerts import AlertBook, AlertSettings
 from analyzers.ledger import LedgerBook
 from analyzers.metrics import MetricSet
-from analyzers.router import Router
 from operators.batch import Batch, Judged
 from operators.clock import TimeSettings
 from operators.collect import Collector
@@ -129,7 +128,7 @@ def test_lost_messages_are_entered_in_the_ledger_counted_and_alerted_once() -> N
     assert lost == [(0, 2_000), (1, SPAN), (2, SPAN), (3, 5_000)]
     assert [(b.bucket, b.consumed, b.absent) for b in batches if b.consumed] == [(3, 10, 0)]
 
-    collector = Collector(MetricSet.load(), Router())
+    collector = Collector(MetricSet.load())
     collected = [collector.collect(Judged(batch, {}, "v")) for batch in batches]
     book = LedgerBook("t-0")
     book.add(c.ledger for c in collected if c.ledger is not None)

@@ -1,0 +1,180 @@
+"""The encoder itself: token windows in, one logit a label out. onnxruntime and tokenizers, one thread, no network."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from analyzers.bert.manifest import Manifest, ModelError, read_folder
+
+Array = npt.NDArray[np.float32]
+
+#: Tokens of a batch, padding included. More cost as much each, and fewer more.
+BATCH_TOKENS = 512
+#: How far a logit may move with what else is in the batch, for windows to be judged together.
+STEADY = 1e-3
+
+
+class Window(msgspec.Struct, frozen=True, gc=False):
+    """A stretch of a text's tokens, without special ones, and what goes with the text."""
+
+    tokens: Sequence[int]
+    #: Index of the source in the model's token types.
+    source: int
+    features: tuple[float, ...]
+
+
+class Encoder:
+    """A model that was loaded and has proved that it runs.
+
+    Args:
+        manifest: what the model says of itself.
+        files: its files by name.
+
+    Raises:
+        ModelError: the files are no model, or not of the agreed form.
+    """
+
+    def __init__(self, manifest: Manifest, files: dict[str, bytes]) -> None:
+        # A worker is one process on one core; the tokenizer would else start a pool of threads.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        # Only here: without a text judge nobody should pay for them.
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        self.manifest = manifest
+        self._room = manifest.max_tokens - 2
+        self._scale = np.array(manifest.temperatures, dtype=np.float64)
+        count = len(manifest.labels)
+        self._bias = np.array(manifest.biases or [0.0] * count, dtype=np.float64)
+        self._longer = np.array(manifest.length_calibration or [0.0] * count, dtype=np.float64)
+        options = onnxruntime.SessionOptions()
+        # Workers are processes; a pool of threads in each would only take the cores from one another.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            self._tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+            self._tokenizer.no_truncation()
+            self._tokenizer.no_padding()
+            self._session = onnxruntime.InferenceSession(
+                files["model.onnx"], options, providers=["CPUExecutionProvider"]
+            )
+            largest = self._tokenizer.get_vocab_size()
+            if max(manifest.cls, manifest.sep, manifest.pad) >= largest:
+                raise ModelError(f"a special token is beyond the {largest:,} of the tokenizer")
+            self._together = True
+            self._together = self._steady()
+        except ModelError:
+            raise
+        except Exception as error:  # the libraries raise what they like at hostile files
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(f"the model does not run: {said[:200]}") from error
+
+    @classmethod
+    def load(cls, folder: Path) -> Encoder:
+        """Load the model in a folder. Raises ModelError, one line that says why not."""
+        return cls(*read_folder(folder))
+
+    @property
+    def together(self) -> bool:
+        """Return whether windows are judged together: their logits do not depend on what else is in the batch."""
+        return self._together
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of texts in canonical form, without special ones."""
+        return [found.ids for found in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def pieces(self, text: str) -> list[tuple[int, tuple[int, int]]]:
+        """Return the tokens of a text with where each begins and ends in it."""
+        found = self._tokenizer.encode(text, add_special_tokens=False)
+        return list(zip(found.ids, found.offsets, strict=True))
+
+    def windows(
+        self, tokens: Sequence[int], source: int, features: tuple[float, ...], most: int
+    ) -> tuple[list[Window], bool]:
+        """Return overlapping windows over a text's tokens, and whether these are all.
+
+        Of more than ``most`` half are from the head, a quarter from the tail, the rest spread over what is between.
+        """
+        starts = range(0, max(len(tokens) - self._room, 0) + self.manifest.stride, self.manifest.stride)
+        kept: Sequence[int] = starts
+        if len(starts) > most:
+            head, tail = most - most // 2, most // 4
+            between = len(starts) - head - tail
+            spread = most - head - tail
+            middle = [head + (2 * i + 1) * between // (2 * spread) for i in range(spread)]
+            places = [*range(head), *middle, *range(len(starts) - tail, len(starts))]
+            kept = [starts[place] for place in places]
+        return [Window(tokens[at : at + self._room], source, features) for at in kept], len(kept) == len(starts)
+
+    def logits(self, windows: Sequence[Window]) -> Array:
+        """Return the logits, windows x labels, each independent of the other windows."""
+        out = np.empty((len(windows), len(self.manifest.labels)), dtype=np.float32)
+        # Neighbours in length need the least padding.
+        order = sorted(range(len(windows)), key=lambda index: len(windows[index].tokens))
+        start = 0
+        while start < len(order):
+            end = start + 1
+            while self._together and end < len(order):
+                length = len(windows[order[end]].tokens) + 2
+                if length * (end + 1 - start) > BATCH_TOKENS:
+                    break
+                end += 1
+            batch = order[start:end]
+            out[batch] = self._run([windows[index] for index in batch])
+            start = end
+        return out
+
+    def probabilities(self, logits: Array) -> list[float]:
+        """Return the probability of each label for one text, from the logits of its windows (windows x labels).
+
+        The greatest of n windows is greater by chance alone: what training found of that, by ln n, is taken off.
+        """
+        best = logits.max(axis=0).astype(np.float64) / self._scale + self._bias
+        best -= self._longer * math.log(len(logits))
+        # Six decimals: what remains of rounding inside the libraries is far below.
+        return [round(float(p), 6) for p in 1.0 / (1.0 + np.exp(-np.clip(best, -60.0, 60.0)))]
+
+    def _run(self, windows: Sequence[Window]) -> Array:
+        manifest = self.manifest
+        length = max(len(window.tokens) for window in windows) + 2
+        ids = np.full((len(windows), length), manifest.pad, dtype=np.int64)
+        mask = np.zeros((len(windows), length), dtype=np.int64)
+        for row, window in enumerate(windows):
+            size = len(window.tokens)
+            ids[row, 0] = manifest.cls
+            ids[row, 1 : size + 1] = window.tokens
+            ids[row, size + 1] = manifest.sep
+            mask[row, : size + 2] = 1
+        sources = np.array([[window.source] for window in windows], dtype=np.int64)
+        types = np.broadcast_to(sources, ids.shape)
+        features = np.array([window.features for window in windows], dtype=np.float32)
+        fed = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "token_type_ids": np.ascontiguousarray(types),
+            "features": features,
+        }
+        (logits,) = self._session.run(["logits"], fed)
+        if logits.shape != (len(windows), len(manifest.labels)) or not np.isfinite(logits).all():
+            raise ModelError(f"the model gives logits of shape {logits.shape}, or some that are no number")
+        found: Array = logits
+        return found
+
+    def _steady(self) -> bool:
+        """Run windows alone and together; return whether their logits are the same."""
+        texts = ("ls -la /tmp", "id=1' or '1'='1", "a", "x" * 300)
+        features = (0.0,) * len(self.manifest.features)
+        probes = [
+            Window(tokens[: self._room], index % len(self.manifest.sources), features)
+            for index, tokens in enumerate(self.tokens(texts))
+        ]
+        together = self._run(probes)
+        alone = np.concatenate([self._run([probe]) for probe in probes])
+        return bool(np.abs(together - alone).max() <= STEADY)

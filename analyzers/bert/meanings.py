@@ -1,0 +1,95 @@
+"""What each label of the text judge means to a person, and when a verdict is worth an alert. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from analyzers.bert.judge import Verdict
+from state.alerts import Level, Signal
+from state.events import Event
+
+#: Longest excerpt of a text in a reason, characters.
+EXCERPT = 120
+
+
+class Meaning(msgspec.Struct, frozen=True):
+    """What a label says in an alert; techniques and tactics are ATT&CK's."""
+
+    name: str
+    level: Level
+    techniques: tuple[str, ...]
+    tactics: tuple[str, ...]
+
+
+MEANINGS = {
+    "sqli": Meaning("SQL injection by its text", Level.medium, ("T1190",), ("initial-access",)),
+    "xss": Meaning("Cross-site scripting by its text", Level.medium, ("T1190", "T1059.007"), ("initial-access",)),
+    "path-traversal": Meaning("Path traversal by its text", Level.medium, ("T1190", "T1083"), ("initial-access",)),
+    "cmdi": Meaning("Command injection by its text", Level.medium, ("T1190", "T1059"), ("initial-access", "execution")),
+    "malicious-shell": Meaning("Malicious command by its text", Level.medium, ("T1059",), ("execution",)),
+    "malicious-powershell": Meaning("Malicious PowerShell by its text", Level.medium, ("T1059.001",), ("execution",)),
+    # Names made by chance are ordinary too (CDNs, trackers), and one look-up does little.
+    "suspicious-domain": Meaning(
+        "Suspicious domain name by its text", Level.low, ("T1568.002",), ("command-and-control",)
+    ),
+}
+#: What a text is in an event, by its source, as ECS names it.
+FIELDS = {
+    "http": "url.original",
+    "shell": "process.command_line",
+    "powershell": "powershell.command",
+    "dns": "dns.question.name",
+    "user-agent": "user_agent.original",
+}
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """From which probability on a label alerts."""
+
+    default: float
+    labels: Mapping[str, float] = {}
+
+    def passed(self, verdict: Verdict, labels: tuple[str, ...]) -> tuple[str, float] | None:
+        """Return the most probable label that alerts, with its probability; ``labels`` are those of the scores."""
+        if verdict.malicious < self.default and not self.labels:
+            return None
+        found = [
+            (score, label)
+            for score, label in zip(verdict.scores, labels, strict=True)
+            if score >= self.labels.get(label, self.default)
+        ]
+        if not found:
+            return None
+        score, label = max(found, key=lambda pair: pair[0])
+        return label, score
+
+
+def signal_of(event: Event, label: str, score: float, model: str, rules: str, said: list[Signal]) -> Signal:
+    """Return what is to be said of an event whose text is malicious; ``said`` is what rules said of the event.
+
+    At most of level medium, for a text alone proves little; if a rule of level medium matched too, of level high.
+    """
+    meaning = MEANINGS.get(label) or Meaning(f"Malicious text: {label}", Level.low, (), ())
+    agreed = any(signal.kind == "rule" and signal.level >= Level.medium for signal in said)
+    field = FIELDS.get(event.text_kind, "text")
+    return Signal(
+        kind="text",
+        rule=label,
+        name=meaning.name,
+        level=Level.high if agreed and meaning.level >= Level.medium else meaning.level,
+        entity=event.host,
+        time=event.time,
+        reason=f"{field} is {label} by {score:.3f} (model {model}): {_line(event.text)}",
+        techniques=meaning.techniques,
+        tactics=meaning.tactics,
+        event_id=event.id,
+        versions=(("rules", rules), ("model", model)),
+    )
+
+
+def _line(text: str) -> str:
+    """Return the beginning of a text as one printable line."""
+    shown = "".join(char if char.isprintable() else " " for char in text[: EXCERPT + 1])
+    return shown if len(shown) <= EXCERPT else shown[:EXCERPT] + "…"
