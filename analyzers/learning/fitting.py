@@ -1,0 +1,127 @@
+"""Fit the encoder: seed-fixed, resumable after each epoch, on the processor or a GPU if there is one."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from analyzers.bert.canonical import FEATURES, SOURCES
+from analyzers.learning.encoder import Encoder, Shape
+from analyzers.learning.texts import LABELS, Text, epoch
+from analyzers.learning.tokens import Batch, Encoded, encode, judging_batches, training_batches
+
+BATCH: Final = 96
+RATE: Final = 1.5e-3
+#: Of the steps, while the rate rises.
+WARM: Final = 0.06
+
+Progress = Callable[[str], None]
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """How to fit."""
+
+    seed: int = 0
+    epochs: int = 4
+    threads: int = 1
+
+
+def device() -> torch.device:
+    """Return the GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def tensors(part: Batch, place: torch.device) -> tuple[torch.Tensor, ...]:
+    """Return the inputs of the encoder."""
+    arrays = (part.input_ids, part.attention_mask, part.token_type_ids, part.features)
+    return tuple(torch.from_numpy(array).to(place) for array in arrays)
+
+
+def fit(texts: list[Text], tokenizer: Tokenizer, how: Fit, checkpoint: Path | None, say: Progress) -> Encoder:
+    """Return the encoder fitted to the texts; each epoch sees them changed anew.
+
+    With ``checkpoint`` the state after each epoch is kept there, and a run of the same settings goes on from it.
+    """
+    torch.set_num_threads(how.threads)
+    torch.manual_seed(how.seed)
+    place = device()
+    shape = Shape(tokenizer.get_vocab_size(), len(LABELS), len(SOURCES), len(FEATURES))
+    encoder = Encoder(shape).to(place)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=RATE, weight_decay=0.02)
+    steps = how.epochs * -(-len(texts) // BATCH)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / (WARM * steps + 1), max(0.02, 1 - step / steps))
+    )
+    same = msgspec.json.encode((how, shape, len(texts))).decode()
+    begun = _resume(checkpoint, same, encoder, optimizer, schedule)
+    loss_of = torch.nn.BCEWithLogitsLoss()
+    for turn in range(begun, how.epochs):
+        torch.manual_seed(how.seed * 1000 + turn)
+        began, total, done = time.monotonic(), 0.0, 0
+        encoded = encode(tokenizer, epoch(texts, how.seed * 1000 + turn))
+        targets = torch.tensor([text.targets for text in encoded], dtype=torch.float32, device=place)
+        encoder.train()
+        for part in training_batches(encoded, BATCH, random.Random(how.seed * 1000 + turn)):
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(place.type, dtype=torch.bfloat16):
+                seen = encoder(*tensors(part, place)).float()
+            loss = loss_of(seen, targets[torch.from_numpy(part.rows).to(place)])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            total += loss.item() * len(part.rows)
+            done += len(part.rows)
+            if done // 2000 != (done - len(part.rows)) // 2000:
+                rate = done / (time.monotonic() - began)
+                say(f"epoch {turn + 1}/{how.epochs} {done / len(encoded):4.0%} loss {total / done:.4f} {rate:.0f} texts/s")
+        if checkpoint is not None:
+            state = {"encoder": encoder.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+            _write(checkpoint, {"same": same, "epochs": turn + 1, **state})
+    encoder.eval()
+    return encoder
+
+
+def logits(encoder: Encoder, texts: Sequence[Encoded]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return, a text, the greatest logit of each label over its windows [N, labels], and how many windows it has."""
+    place = device()
+    found = np.full((len(texts), len(LABELS)), -np.inf, np.float32)
+    count = np.zeros(len(texts), np.int64)
+    encoder.eval()
+    with torch.inference_mode():
+        for part in judging_batches(texts):
+            seen = encoder(*tensors(part, place)).float().cpu().numpy()
+            np.maximum.at(found, part.rows, seen)
+            np.add.at(count, part.rows, 1)
+    return found, count
+
+
+def _resume(checkpoint: Path | None, same: str, *parts: Any) -> int:
+    """Load the state kept by a run of the same settings; return how many epochs it had done."""
+    if checkpoint is None or not checkpoint.exists():
+        return 0
+    # weights_only: a checkpoint is data, never code.
+    kept = torch.load(checkpoint, weights_only=True, map_location=device())
+    if kept.get("same") != same:
+        return 0
+    for part, name in zip(parts, ("encoder", "optimizer", "schedule"), strict=True):
+        part.load_state_dict(kept[name])
+    print(f"going on after epoch {kept['epochs']}", file=sys.stderr)
+    return int(kept["epochs"])
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint so that an interrupted write leaves the former one."""
+    fresh = path.with_suffix(".new")
+    torch.save(state, fresh)
+    fresh.replace(path)

@@ -1,0 +1,130 @@
+"""Our own tokenizer, windows over long texts, and batches of one length."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from analyzers.learning.texts import Prepared
+
+PAD, CLS, SEP = 0, 1, 2
+VOCABULARY: Final = 6144
+#: Tokens of a window, [CLS] and [SEP] among them, and how far the next window starts.
+WINDOW: Final = 128
+STRIDE: Final = 64
+#: Digits in groups of three at most, so that no number is a word of its own.
+_DIGITS: Final = Regex("[0-9]{1,3}")
+
+
+def train_tokenizer(texts: Iterable[str], size: int = VOCABULARY) -> Tokenizer:
+    """Return byte-level BPE learned from canonical texts; every byte is a token, so nothing is unknown."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(_DIGITS, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        min_frequency=3,
+        special_tokens=["[PAD]", "[CLS]", "[SEP]"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        max_token_length=16,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """A text as token ids, without [CLS] and [SEP]."""
+
+    ids: tuple[int, ...]
+    source: int
+    features: tuple[float, ...]
+    targets: tuple[int, ...]
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[Prepared]) -> list[Encoded]:
+    """Return the token ids of texts."""
+    # A special token's name in a text is text.
+    tokenizer.encode_special_tokens = True
+    found = tokenizer.encode_batch([text.text for text in texts], add_special_tokens=False)
+    return [
+        Encoded(tuple(tokens.ids), text.source, text.features, text.targets)
+        for tokens, text in zip(found, texts, strict=True)
+    ]
+
+
+def windows(length: int) -> list[tuple[int, int]]:
+    """Return (start, end) of the windows over that many tokens, the last one flush with the end."""
+    size = WINDOW - 2
+    if length <= size:
+        return [(0, length)]
+    starts = [*range(0, length - size, STRIDE), length - size]
+    return [(start, start + size) for start in starts]
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Inputs of the encoder, and the place of each row's text in the list."""
+
+    input_ids: NDArray[np.int64]
+    attention_mask: NDArray[np.int64]
+    token_type_ids: NDArray[np.int64]
+    features: NDArray[np.float32]
+    rows: NDArray[np.int64]
+
+
+def batch(texts: Sequence[Encoded], parts: Sequence[tuple[int, int, int]]) -> Batch:
+    """Return the windows (text, start, end) as padded arrays."""
+    length = max(end - start for _, start, end in parts) + 2
+    ids = np.zeros((len(parts), length), np.int64)
+    mask = np.zeros_like(ids)
+    for row, (place, start, end) in enumerate(parts):
+        ids[row, : end - start + 2] = (CLS, *texts[place].ids[start:end], SEP)
+        mask[row, : end - start + 2] = 1
+    types = np.array([texts[place].source for place, _, _ in parts], np.int64)
+    return Batch(
+        input_ids=ids,
+        attention_mask=mask,
+        token_type_ids=np.repeat(types[:, None], length, axis=1),
+        features=np.array([texts[place].features for place, _, _ in parts], np.float32),
+        rows=np.array([place for place, _, _ in parts], np.int64),
+    )
+
+
+def training_batches(texts: Sequence[Encoded], size: int, rng: random.Random) -> Iterator[Batch]:
+    """Yield batches of about one length in random order; of a long text one window, near its beginning."""
+    parts = []
+    for place, text in enumerate(texts):
+        spare = len(text.ids) - (WINDOW - 2)
+        start = rng.randint(0, min(spare, STRIDE // 2)) if spare > 0 else 0
+        parts.append((place, start, min(len(text.ids), start + WINDOW - 2)))
+    rng.shuffle(parts)
+    pool = 50 * size
+    for begin in range(0, len(parts), pool):
+        some = sorted(parts[begin : begin + pool], key=lambda part: part[2] - part[1])
+        groups = [some[place : place + size] for place in range(0, len(some), size)]
+        rng.shuffle(groups)
+        for group in groups:
+            yield batch(texts, group)
+
+
+def judging_batches(texts: Sequence[Encoded], tokens: int = 16_384) -> Iterator[Batch]:
+    """Yield all windows of all texts, of about one length in a batch."""
+    parts = sorted(
+        ((place, start, end) for place, text in enumerate(texts) for start, end in windows(len(text.ids))),
+        key=lambda part: part[2] - part[1],
+    )
+    begin = 0
+    while begin < len(parts):
+        count = 1
+        while begin + count < len(parts) and (count + 1) * (parts[begin + count][2] - parts[begin + count][1] + 2) <= tokens:
+            count += 1
+        yield batch(texts, parts[begin : begin + count])
+        begin += count
