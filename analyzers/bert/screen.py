@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,20 +21,22 @@ ORDERS: Final = (2, 3, 4)
 BITS: Final = 16
 #: A longer text is judged by its most suspicious stretch of so many bytes.
 STRETCH: Final = 192
+#: Largest screen, bytes unpacked.
+LARGEST: Final = 4 * 4 * 2**BITS
 _GAP: Final = max(ORDERS)
 _MIX: Final = np.uint32(0x9E3779B1)
 
 
-def stretches(texts: Sequence[str]) -> tuple[list[npt.NDArray[np.uint32]], Ints, Ints]:
+def stretches(texts: Sequence[str]) -> tuple[list[npt.NDArray[np.uint32]], Ints, Ints, Ints]:
     """Return the hashed n-grams of texts.
 
     Returns:
-        For each order the bucket of the n-gram that begins at each place; the places at which stretches begin; and of
-        each stretch the index of its text. Places between texts belong to the stretch before. What a stretch holds does
-        not depend on the texts around it.
+        For each order the bucket of the n-gram that begins at each place; the places at which stretches begin and end;
+        and of each stretch the index of its text. What a stretch holds does not depend on the texts around it.
     """
     data = bytearray(b"\0" * _GAP)
     starts: list[int] = []
+    ends: list[int] = []
     owners: list[int] = []
     for index, text in enumerate(texts):
         raw = text.encode("utf-8", "replace")
@@ -41,6 +44,7 @@ def stretches(texts: Sequence[str]) -> tuple[list[npt.NDArray[np.uint32]], Ints,
         count = max(1, (len(raw) + STRETCH // 2) // STRETCH)
         begin = len(data) - 1  # the n-gram that tells how the text begins is its own
         starts += [begin + number * STRETCH for number in range(count)]
+        ends += [*starts[1 - count :], begin + 1 + len(raw)] if count > 1 else [begin + 1 + len(raw)]
         owners += [index] * count
         data += raw
         data += b"\0" * _GAP
@@ -53,7 +57,7 @@ def stretches(texts: Sequence[str]) -> tuple[list[npt.NDArray[np.uint32]], Ints,
         if place + 1 in ORDERS:
             mixed = (code + np.uint32(place)) * _MIX
             found.append(mixed >> np.uint32(32 - BITS))
-    return found, np.array(starts, dtype=np.int64), np.array(owners, dtype=np.int64)
+    return found, np.array(starts, dtype=np.int64), np.array(ends, dtype=np.int64), np.array(owners, dtype=np.int64)
 
 
 class Screen:
@@ -74,18 +78,19 @@ class Screen:
 
     def scores(self, texts: Sequence[str], sources: Sequence[int]) -> Floats:
         """Return the score of each text in canonical form, greater for malicious; sources by their place."""
-        hashed, starts, owners = stretches(texts)
+        hashed, starts, ends, owners = stretches(texts)
         if not len(texts):
             return np.zeros(0, dtype=np.float32)
         values = self._weights[hashed[0]]
         for buckets in hashed[1:]:
             values = values + self._weights[buckets]
-        sums = np.add.reduceat(values.astype(np.float64), starts)
-        ends = np.append(starts[1:], len(values))
+        # From each start to its end, and, to be left out, from there to the next start.
+        sums = np.add.reduceat(values.astype(np.float64), np.stack([starts, ends], axis=1).ravel())[::2]
         scores = sums / np.sqrt((ends - starts) * len(ORDERS))
         best = np.full(len(texts), -np.inf)
         np.maximum.at(best, owners, scores)
-        return (best + self._bias[np.asarray(sources)]).astype(np.float32)
+        total: Floats = (best + self._bias[np.asarray(sources)]).astype(np.float32)
+        return total
 
     def cleared(self, texts: Sequence[str], sources: Sequence[int]) -> list[bool]:
         """Return which texts are plainly benign."""
@@ -100,6 +105,9 @@ class Screen:
 
     @classmethod
     def load(cls, content: bytes) -> Screen:
-        """Return what was packed. Raises ValueError, KeyError, OSError for what is none."""
+        """Return what was packed. Raises ValueError, KeyError, OSError, BadZipFile for what is none."""
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > LARGEST:
+                raise ValueError(f"unpacks to more than {LARGEST:,} bytes")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return cls(*(arrays[name].astype(np.float32) for name in ("weights", "bias", "clear")))

@@ -64,16 +64,18 @@ def _design(texts: Sequence[Prepared]) -> tuple[Any, npt.NDArray[np.int64]]:
     """Return a sparse matrix, stretches x (buckets, sources), and the text of each stretch."""
     from scipy import sparse
 
-    hashed, starts, owners = stretches([text.text for text in texts])
-    ends = np.append(starts[1:], len(hashed[0]))
-    rows = np.repeat(np.arange(len(starts)), ends - starts)
-    columns = np.concatenate([buckets[starts[0] :] for buckets in hashed]).astype(np.int64)
-    values = np.tile((1 / np.sqrt((ends - starts) * len(ORDERS)))[rows], len(ORDERS))
+    hashed, starts, ends, owners = stretches([text.text for text in texts])
+    lengths = ends - starts
+    rows = np.repeat(np.arange(len(starts)), lengths)
+    # The places from each start to its end, one after the other.
+    places = np.arange(lengths.sum()) + np.repeat(starts - np.append(0, np.cumsum(lengths)[:-1]), lengths)
+    columns = np.concatenate([buckets[places] for buckets in hashed]).astype(np.int64)
+    values = np.tile((1 / np.sqrt(lengths * len(ORDERS)))[rows], len(ORDERS))
     grams = sparse.csr_matrix((values, (np.tile(rows, len(ORDERS)), columns)), shape=(len(starts), 2**BITS))
     told = np.array([text.source for text in texts])[owners]
     shape = (len(starts), len(SOURCES))
-    places = sparse.csr_matrix((np.ones(len(starts)), (np.arange(len(starts)), told)), shape=shape)
-    return sparse.hstack([grams, places]).tocsr(), owners
+    sources = sparse.csr_matrix((np.ones(len(starts)), (np.arange(len(starts)), told)), shape=shape)
+    return sparse.hstack([grams, sources]).tocsr(), owners
 
 
 def _regress(design: Any, malicious: npt.NDArray[np.bool_]) -> Array:
