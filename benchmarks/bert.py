@@ -38,6 +38,7 @@ from flows.traffic.settings import TrafficSettings
 from operators.files import open_lines
 from operators.formats import Decoder
 from operators.formats.settings import FormatSettings
+from operators.texts import texts_of
 
 Text = tuple[str, str]
 
@@ -175,7 +176,7 @@ def batches_of(messages: Iterator[bytes]) -> list[list[Text]]:
     done = 0
     while batch := list(islice(messages, BATCH)):
         events = decoder.decode_batch(batch, range(done, done + len(batch)), START).events
-        found.append([(event.text, event.text_kind) for event in events if event.text])
+        found.append([(text.text, text.source) for event in events for text in texts_of(event)])
         done += len(batch)
     return found
 
@@ -228,7 +229,7 @@ def table(result: dict[str, Any]) -> str:
             f"{'with the screen first':<24}{'cleared':>8}{'cold/s':>9}{'the screen alone, canonical texts/s':>38}",
         ]
         lines += [
-            f"{row['set']:<24}{row['cleared']:>8.1%}{row['cascade_per_second']:>9,}{row['screen_per_second']:>38,}"
+            f"{row['set']:<24}{row['cleared']:>8.1%}{row['cascade_per_second']:>9,}{row['screen_per_second']:>16,}"
             for row in result["sets"]
         ]
     lines += ["", f"{'in the order of':<24}{'texts':>8}{'remembered':>13}{'texts/s':>11}{'seconds':>9}"]
