@@ -74,7 +74,7 @@ class Augmenter:
         return text
 
     def _wrapped(self, text: str, source: str) -> str:
-        rng, benign = self._rng, self._benign[source]
+        rng, benign = self._rng, self._benign.get(source) or self._benign["http"]
         joiners = JOINERS[source]
         if rng.random() < 0.5:
             return pad(text, rng, benign, rng.choice(joiners), rng.choice((8, 16, 32, 64, 96, 160)))

@@ -1,0 +1,82 @@
+"""From a fitted encoder to a model folder: export, calibrate on what serving computes, write."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from analyzers.bert.canonical import SOURCES
+from analyzers.bert.encoder import Encoder as Served
+from analyzers.learning import calibrate
+from analyzers.learning.augment import JOINERS, wrap
+from analyzers.learning.encoder import Encoder
+from analyzers.learning.export import Calibration, quantise, to_onnx, write_folder
+from analyzers.learning.texts import Prepared, Text, benign_pool, epoch, prepare
+
+#: Windows of a long text that are read, as in serving.
+WINDOWS: Final = 16
+#: Long benign texts that the correction for length is taken from, and short ones beside them.
+LONG: Final = 1_500
+
+
+def served_logits(served: Served, texts: list[Prepared]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the greatest logit of each label over a text's windows [N, labels], and how many windows it has."""
+    spans, windows = [], []
+    for text, tokens in zip(texts, served.tokens([text.text for text in texts]), strict=True):
+        more, _ = served.windows(tokens, text.source, text.features, WINDOWS)
+        spans.append((len(windows), len(windows) + len(more)))
+        windows += more
+    logits = served.logits(windows).astype(np.float64)
+    return np.array([logits[a:b].max(axis=0) for a, b in spans]), np.array([b - a for a, b in spans])
+
+
+def long_benign(texts: list[Text], count: int, seed: int) -> list[Prepared]:
+    """Return benign texts, half of them alone, half of several joined to many windows."""
+    rng = random.Random(f"long-{seed}")
+    pool = {source: some for source, some in benign_pool(texts).items() if source in ("shell", "powershell", "http")}
+    found = []
+    for place in range(2 * count):
+        source = rng.choice(sorted(pool))
+        text = rng.choice(pool[source])
+        while place % 2 and len(text) < 700:
+            text = wrap(text, rng, pool[source], JOINERS[source], (2, 2))
+        found.append(prepare(Text(text, source, (), "long"), rng.choice((source, SOURCES[-1]))))
+    return found
+
+
+def ship(
+    encoder: Encoder, tokenizer: Tokenizer, valid: list[Text], folder: Path, seed: int, others: dict[str, bytes]
+) -> str:
+    """Write the model folder; return the model's version.
+
+    Args:
+        encoder: what was fitted.
+        tokenizer: its tokenizer.
+        valid: validation texts; the calibration is taken from them.
+        folder: where to; made, files in it are replaced.
+        seed: of the changes to the validation texts.
+        others: further files of the folder, as the card.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    full = folder / "full.onnx"
+    to_onnx(encoder, full)
+    quantise(full, folder / "model.onnx")
+    full.unlink()
+    write_folder(folder, tokenizer, Calibration(), others)
+    served = Served.load(folder)
+    # Half as they are and half changed, in the shares that training saw.
+    seen = epoch(valid, 7_000 + seed)
+    logits, windows = served_logits(served, seen)
+    truth = np.array([text.targets for text in seen], bool)
+    short = windows == 1
+    long_logits, long_windows = served_logits(served, long_benign(valid, LONG, seed))
+    found = calibrate.calibrated(logits[short], truth[short], long_logits, long_windows)
+    return write_folder(folder, tokenizer, msgspec.structs.replace(found), others)
