@@ -14,7 +14,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from analyzers.learning.texts import Prepared
 
 PAD, CLS, SEP = 0, 1, 2
-VOCABULARY: Final = 6144
+VOCABULARY: Final = 4096
 #: Tokens of a window, [CLS] and [SEP] among them, and how far the next window starts.
 WINDOW: Final = 128
 STRIDE: Final = 64
