@@ -20,6 +20,7 @@ import resource
 import statistics
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -28,6 +29,7 @@ from typing import Any
 import orjson
 import zstandard
 
+from analyzers.bert.canonical import SOURCES, canonical
 from analyzers.bert.encoder import Encoder
 from analyzers.bert.judge import TextJudge
 from analyzers.bert.manifest import BUILTIN_MODEL
@@ -36,6 +38,7 @@ from flows.traffic.settings import TrafficSettings
 from operators.files import open_lines
 from operators.formats import Decoder
 from operators.formats.settings import FormatSettings
+from operators.texts import texts_of
 
 Text = tuple[str, str]
 
@@ -82,7 +85,8 @@ def main() -> int:
 def measure_set(encoder: Encoder, name: str, texts: Sequence[Text], passes: int) -> dict[str, Any]:
     """Return the figures of distinct texts."""
     tokens = [len(ids) for ids in encoder.tokens([text for text, _ in texts])]
-    rates: dict[str, list[float]] = {"cold": [], "raw": [], "canonical": []}
+    rates: dict[str, list[float]] = defaultdict(list)
+    cleared = 0.0
     for _ in range(passes):
         judge = TextJudge(encoder, size=4 * len(texts))
         rates["cold"].append(rate(judge, texts))
@@ -92,11 +96,20 @@ def measure_set(encoder: Encoder, name: str, texts: Sequence[Text], passes: int)
         rates["raw"].append(rate(judge, [text for copy in again for text in copy]))
         rates["canonical"].append(rate(judge, [(f" {text} ", source) for text, source in texts]))
         assert judge.counts["raw"] == repeats * len(texts)
+        if encoder.screen is not None:
+            screened = TextJudge(encoder, size=4 * len(texts), screened=True)
+            rates["cascade"].append(rate(screened, texts))
+            cleared = screened.counts["screen"] / len(texts)
+            forms = [(canonical(text, source).text, SOURCES.index(source)) for text, source in texts]
+            started = time.process_time()
+            encoder.screen.scores([text for text, _ in forms], [source for _, source in forms])
+            rates["screen"].append(len(forms) / (time.process_time() - started))
     return {
         "set": name,
         "texts": len(texts),
         "characters": round(statistics.mean(len(text) for text, _ in texts)),
         "tokens": round(statistics.mean(tokens)),
+        "cleared": round(cleared, 3),
         **{f"{what}_per_second": round(statistics.median(found)) for what, found in rates.items()},
     }
 
@@ -163,7 +176,7 @@ def batches_of(messages: Iterator[bytes]) -> list[list[Text]]:
     done = 0
     while batch := list(islice(messages, BATCH)):
         events = decoder.decode_batch(batch, range(done, done + len(batch)), START).events
-        found.append([(event.text, event.text_kind) for event in events if event.text])
+        found.append([(text.text, text.source) for event in events for text in texts_of(event)])
         done += len(batch)
     return found
 
@@ -210,6 +223,15 @@ def table(result: dict[str, Any]) -> str:
         f"{row['canonical_per_second']:>13,}{row['raw_per_second']:>11,}"
         for row in result["sets"]
     ]
+    if any("cascade_per_second" in row for row in result["sets"]):
+        lines += [
+            "",
+            f"{'with the screen first':<24}{'cleared':>8}{'cold/s':>9}{'the screen alone, canonical texts/s':>38}",
+        ]
+        lines += [
+            f"{row['set']:<24}{row['cleared']:>8.1%}{row['cascade_per_second']:>9,}{row['screen_per_second']:>16,}"
+            for row in result["sets"]
+        ]
     lines += ["", f"{'in the order of':<24}{'texts':>8}{'remembered':>13}{'texts/s':>11}{'seconds':>9}"]
     lines += [
         f"{row['stream']:<24}{row['texts']:>8,}{row['remembered'] or 0:>13.1%}{row['per_second'] or 0:>11,}"

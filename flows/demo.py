@@ -58,6 +58,7 @@ def demo(seconds: float | None, headless: bool, seed: int, say: Callable[[str], 
         settings = load_settings()
         settings.kafka.bootstrap_servers = services.kafka.bootstrap_servers
         settings.postgres.dsn = SecretStr(services.postgres.dsn)
+        settings.redis.url = SecretStr(services.valkey.url)
         migrate(services.postgres.dsn)
         settings.metrics.port = port = _free_port()
         settings.recovery.folder = services.folder / "recovery"

@@ -23,7 +23,7 @@ from flows.detect import build, load_metrics, load_rules
 from flows.health import serve
 from flows.recovery import open_store
 from flows.settings import Settings, SettingsError
-from flows.texts import check_labels, load_texts, shared_verdicts
+from flows.texts import check_labels, load_texts, make_judge, shared_verdicts
 from flows.usage import UsageError
 from operators.control import ControlSource
 from operators.kafka import KafkaSource, ensure_topics, list_partitions, stopping
@@ -143,7 +143,7 @@ def hold_model(settings: Settings, place: Place, control: ControlSource) -> Text
     store, registry = shared_verdicts(settings), ModelRegistry(folder)
 
     def load(version: str) -> TextJudge:
-        return TextJudge(registry.get(version), settings.bert.cache_texts, settings.bert.windows, store)
+        return make_judge(settings.bert, registry.get(version), store)
 
     past = [message.id for message in place.model.past(control.activations)]
     try:

@@ -22,7 +22,12 @@ def load_judge(settings: BertSettings, store: Store | None = None) -> TextJudge:
         encoder = Encoder.load(folder)
     except ModelError as error:
         raise UsageError(f"model {folder}: {error}") from error
-    return TextJudge(encoder, settings.cache_texts, settings.windows, store)
+    return make_judge(settings, encoder, store)
+
+
+def make_judge(settings: BertSettings, encoder: Encoder, store: Store | None) -> TextJudge:
+    """Return the judge of a model."""
+    return TextJudge(encoder, settings.cache_texts, settings.windows, store, settings.screen)
 
 
 def load_texts(settings: Settings) -> TextJudge | None:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
-from analyzers.bert.judge import TextJudge, Verdict
-from analyzers.bert.meanings import Bar, signal_of
+from analyzers.bert.judge import Refused, TextJudge, Verdict
+from analyzers.bert.meanings import Bar, Finding, signal_of
 from analyzers.router import Router
 from operators import metrics
 from operators.batch import Judged
+from operators.texts import Carried, texts_of
 
 
 class TextStep:
@@ -40,30 +41,40 @@ class TextStep:
         """Return the batch with the signals of each event whose text is malicious."""
         batch, signals = judged.batch, judged.signals
         reads = self._router.reads
-        texts = [index for index, event in enumerate(batch.events) if event.text]
-        asked = [index for index in texts if reads(batch.events[index], signals.get(index, ()))]
-        if not asked:
+        places: list[int] = []
+        carried: list[Carried] = []
+        for index, event in enumerate(batch.events):
+            if event.text and reads(event, signals.get(index, ())):
+                found = texts_of(event)
+                carried += found
+                places += [index] * len(found)
+        if not carried:
             return judged
         judge = self._of(batch.model)
-        before = dict(judge.counts)
-        started = time.perf_counter()
-        events = [batch.events[index] for index in asked]
-        read_now = [(event.text, event.text_kind) for event in events]
-        self._seen(read_now)
-        verdicts = judge.judge(read_now)
-        metrics.TEXT_SECONDS.inc(time.perf_counter() - started)
-        for by, count in judge.counts.items():
-            if count > before[by]:
-                metrics.TEXTS.labels(by=by).inc(count - before[by])
-        read = set()
-        for index, event, verdict in zip(asked, events, verdicts, strict=True):
+        verdicts = self._judge(judge, [(each.text, each.source) for each in carried])
+        read: set[int] = set()
+        best: dict[int, Finding] = {}
+        for index, text, verdict in zip(places, carried, verdicts, strict=True):
             if not isinstance(verdict, Verdict):
                 continue  # refused: rules decide it, and it is counted
             read.add(index)
             passed = self._bar.passed(verdict, judge.labels)
-            if passed is not None:
-                label, score = passed
-                said = signals.setdefault(index, [])
-                said.append(signal_of(event, label, score, verdict.model, judged.rules, said))
-                metrics.TEXT_ALERTS.labels(label=label).inc()
+            if passed is not None and (index not in best or passed[1] > best[index].score):
+                best[index] = Finding(*passed, verdict.model, text.text, text.field)
+        for index, finding in best.items():
+            said = signals.setdefault(index, [])
+            said.append(signal_of(batch.events[index], finding, judged.rules, said))
+            metrics.TEXT_ALERTS.labels(label=finding.label).inc()
         return structs.replace(judged, texts=frozenset(read), model=judge.version)
+
+    def _judge(self, judge: TextJudge, texts: list[tuple[str, str]]) -> list[Verdict | Refused]:
+        """Judge texts, and tell Prometheus what answered and how long it took."""
+        before = dict(judge.counts)
+        started = time.perf_counter()
+        self._seen(texts)
+        verdicts = judge.judge(texts)
+        metrics.TEXT_SECONDS.inc(time.perf_counter() - started)
+        for by, count in judge.counts.items():
+            if count > before[by]:
+                metrics.TEXTS.labels(by=by).inc(count - before[by])
+        return verdicts

@@ -23,8 +23,8 @@ RULES_SWAP_SECONDS = Gauge("winnow_rules_swap_seconds", "How long the last such 
 RULES_FAILED = Counter("winnow_rules_load_failures", "Versions of the rules that could not be loaded, and tries.")
 TEXTS = Counter(
     "winnow_texts",
-    "Texts of events judged, by what answered: raw or canonical (remembered), shared (Redis), encoder; nothing (only "
-    "what is removed), refused.",
+    "Texts of events judged, by what answered: raw or canonical (remembered), shared (Redis), screen, encoder; nothing "
+    "(only what is removed), refused.",
     ["by"],
 )
 TEXT_ALERTS = Counter("winnow_text_verdicts", "Texts judged malicious beyond the threshold, by label.", ["label"])

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzers.bert.manifest import Manifest, ModelError, read_folder
+from analyzers.bert.screen import Screen
 
 Array = npt.NDArray[np.float32]
 
@@ -68,6 +69,8 @@ class Encoder:
             largest = self._tokenizer.get_vocab_size()
             if max(manifest.cls, manifest.sep, manifest.pad) >= largest:
                 raise ModelError(f"a special token is beyond the {largest:,} of the tokenizer")
+            #: The model's linear screen; None: it has none.
+            self.screen = Screen.load(files["screen.npz"]) if "screen.npz" in files else None
             self._together = True
             self._together = self._steady()
         except ModelError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import msgspec
 
@@ -24,8 +24,8 @@ _PLACE = {source: place for place, source in enumerate(SOURCES)}
 _UNKNOWN = _PLACE["unknown"]
 
 #: What said what a text is: ``raw``, the memory of texts as they came; ``canonical``, that of canonical ones;
-#: ``shared``, the store that workers share; ``encoder``; ``nothing``: there was no text.
-By = Literal["raw", "canonical", "shared", "encoder", "nothing", "refused"]
+#: ``shared``, the store that workers share; ``screen``, which cleared it; ``encoder``; ``nothing``: there was no text.
+By = Literal["raw", "canonical", "shared", "screen", "encoder", "nothing", "refused"]
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -67,18 +67,29 @@ class TextJudge:
         size: texts that are remembered, as they came and in canonical form.
         windows: windows of a long text that are read, at most.
         store: what is asked for texts that are not remembered.
+        screened: whether the model's screen, if it has one, clears texts that are plainly benign; their scores are 0.
     """
 
-    def __init__(self, encoder: Encoder, size: int = 50_000, windows: int = 16, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        size: int = 50_000,
+        windows: int = 16,
+        store: Store | None = None,
+        screened: bool = False,
+    ) -> None:
         manifest = encoder.manifest
         self.labels = manifest.labels
         self.version = manifest.version
         #: How many texts each of ``By`` answered.
-        self.counts: dict[By, int] = dict.fromkeys(("raw", "canonical", "shared", "encoder", "nothing", "refused"), 0)
+        self.counts: dict[By, int] = dict.fromkeys(get_args(By), 0)
         self.encoder = encoder
         self._thresholds = manifest.thresholds
         self.windows = windows
         self._store = store
+        self._screen = encoder.screen if screened else None
+        # Under one name the store must not hold verdicts with and without a screen.
+        self._name = self.version.encode() + (b"" if self._screen is None else b"s")
         self._packing = struct.Struct(f"<B{len(self.labels)}I")
         self._raw = Remembered[tuple[str, str | bytes], Verdict](size)
         self._canonical = Remembered[bytes, Verdict](size)
@@ -146,13 +157,20 @@ class TextJudge:
         """Return the verdicts on canonical forms by key: from the store, else from the encoder."""
         found: dict[bytes, Verdict] = {}
         if self._store is not None:
-            names = {key: b"%s:%s" % (self.version.encode(), key.hex().encode()) for key in asked}
+            names = {key: b"%s:%s" % (self._name, key.hex().encode()) for key in asked}
             for key, stored in zip(names, self._store.get(list(names.values())), strict=True):
                 verdict = self._unpack(stored)
                 if verdict is not None:
                     found[key] = verdict
             self.counts["shared"] += len(found)
         rest = {key: value for key, value in asked.items() if key not in found}
+        if self._screen is not None and rest:
+            forms = list(rest.values())
+            cleared = self._screen.cleared([form.text for form, _, _ in forms], [source for _, source, _ in forms])
+            benign = {key: self._nothing for key, clear in zip(list(rest), cleared, strict=True) if clear}
+            self.counts["screen"] += len(benign)
+            found.update(benign)
+            rest = {key: value for key, value in rest.items() if key not in benign}
         if rest:
             fresh = dict(zip(rest, self.encode(list(rest.values())), strict=True))
             self.counts["encoder"] += len(fresh)

@@ -35,14 +35,6 @@ MEANINGS = {
         "Suspicious domain name by its text", Level.low, ("T1568.002",), ("command-and-control",)
     ),
 }
-#: What a text is in an event, by its source, as ECS names it.
-FIELDS = {
-    "http": "url.original",
-    "shell": "process.command_line",
-    "powershell": "powershell.command",
-    "dns": "dns.question.name",
-    "user-agent": "user_agent.original",
-}
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -66,14 +58,24 @@ class Bar(msgspec.Struct, frozen=True):
         return label, score
 
 
-def signal_of(event: Event, label: str, score: float, model: str, rules: str, said: list[Signal]) -> Signal:
-    """Return what is to be said of an event whose text is malicious; ``said`` is what rules said of the event.
+class Finding(msgspec.Struct, frozen=True):
+    """A text of an event that is malicious: what, how sure that is, and where it stands."""
+
+    label: str
+    score: float
+    model: str
+    text: str
+    field: str
+
+
+def signal_of(event: Event, finding: Finding, rules: str, said: list[Signal]) -> Signal:
+    """Return what is to be said of an event; ``said`` is what rules said of it, ``rules`` their version.
 
     At most of level medium, for a text alone proves little; if a rule of level medium matched too, of level high.
     """
+    label = finding.label
     meaning = MEANINGS.get(label) or Meaning(f"Malicious text: {label}", Level.low, (), ())
     agreed = any(signal.kind == "rule" and signal.level >= Level.medium for signal in said)
-    field = FIELDS.get(event.text_kind, "text")
     return Signal(
         kind="text",
         rule=label,
@@ -81,11 +83,11 @@ def signal_of(event: Event, label: str, score: float, model: str, rules: str, sa
         level=Level.high if agreed and meaning.level >= Level.medium else meaning.level,
         entity=event.host,
         time=event.time,
-        reason=f"{field} is {label} by {score:.3f} (model {model}): {_line(event.text)}",
+        reason=f"{finding.field} is {label} by {finding.score:.3f} (model {finding.model}): {_line(finding.text)}",
         techniques=meaning.techniques,
         tactics=meaning.tactics,
         event_id=event.id,
-        versions=(("rules", rules), ("model", model)),
+        versions=(("rules", rules), ("model", finding.model)),
     )
 
 

@@ -28,6 +28,9 @@ class BertSettings(BaseModel):
     windows: int = Field(
         default=16, ge=1, le=1_024, description="Windows of a long text that are read: its head, tail and samples."
     )
+    screen: bool = Field(
+        default=False, description="Whether a linear screen spares the encoder texts that are plainly benign."
+    )
     cache_texts: int = Field(
         default=50_000, ge=0, le=10_000_000, description="Texts whose verdict a worker remembers; 0: none."
     )

@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     settings = load_settings(args.config).bert
     if args.model is not None:
         settings = settings.model_copy(update={"model": args.model})
-    judge = load_judge(settings)
+    # Who asks what a text is wants all of its scores.
+    judge = load_judge(settings.model_copy(update={"screen": False}))
     reader = LineReader(args.input, args.source)
     if args.file is None or str(args.file) == "-":
         return _classify(sys.stdin.buffer, judge, reader, args.explain)
