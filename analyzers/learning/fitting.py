@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import numpy as np
@@ -25,8 +24,7 @@ RATE: Final = 1.5e-3
 #: Of the steps, while the rate rises.
 WARM: Final = 0.06
 
-#: How likely a merge of the tokenizer is left out (BPE dropout, Provilkov et al. 2020), and a token is another one.
-SPLIT: Final = 0.1
+#: How likely a token is replaced by another one.
 NOISE: Final = 0.03
 #: Of the running mean of the weights, a step.
 KEEP: Final = 0.998
@@ -65,11 +63,12 @@ def fit(draw: Draw, tokenizer: Tokenizer, how: Fit, checkpoint: Path | None, say
     torch.manual_seed(how.seed)
     place = device()
     shape = Shape(tokenizer.get_vocab_size(), len(LABELS), len(SOURCES), len(FEATURES))
-    encoder = Encoder(shape).to(place)
+    encoder: Encoder = Encoder(shape).to(place)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=RATE, weight_decay=0.02)
     size = len(draw(0))
     steps = how.epochs * -(-size // BATCH)
-    mean = torch.optim.swa_utils.AveragedModel(encoder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(KEEP))
+    averaged = torch.optim.swa_utils.get_ema_multi_avg_fn(KEEP)  # type: ignore[no-untyped-call]
+    mean = torch.optim.swa_utils.AveragedModel(encoder, multi_avg_fn=averaged)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / (WARM * steps + 1), max(0.02, 1 - step / steps))
     )
@@ -79,12 +78,11 @@ def fit(draw: Draw, tokenizer: Tokenizer, how: Fit, checkpoint: Path | None, say
     for turn in range(begun, how.epochs):
         torch.manual_seed(how.seed * 1000 + turn)
         began, total, done = time.monotonic(), 0.0, 0
-        tokenizer.model.dropout = SPLIT
-        encoded = encode(tokenizer, epoch(draw(turn), how.seed * 1000 + turn))
-        tokenizer.model.dropout = None
+        rng = random.Random(how.seed * 1000 + turn)
+        encoded = encode(tokenizer, epoch(draw(turn), how.seed * 1000 + turn), rng)
         targets = torch.tensor([text.targets for text in encoded], dtype=torch.float32, device=place)
         encoder.train()
-        for part in training_batches(encoded, BATCH, random.Random(how.seed * 1000 + turn)):
+        for part in training_batches(encoded, BATCH, rng):
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(place.type, dtype=torch.bfloat16):
                 seen = encoder(*_noisy(tensors(part, place), shape)).float()
@@ -97,14 +95,13 @@ def fit(draw: Draw, tokenizer: Tokenizer, how: Fit, checkpoint: Path | None, say
             total += loss.item() * len(part.rows)
             done += len(part.rows)
             if done // 2000 != (done - len(part.rows)) // 2000:
-                rate = done / (time.monotonic() - began)
-                say(f"epoch {turn + 1}/{how.epochs} {done / len(encoded):4.0%} loss {total / done:.4f} {rate:.0f} texts/s")
+                rate, share = done / (time.monotonic() - began), done / len(encoded)
+                say(f"epoch {turn + 1}/{how.epochs} {share:4.0%} loss {total / done:.4f} {rate:.0f} texts/s")
         if checkpoint is not None:
-            parts = {"encoder": encoder, "mean": mean, "optimizer": optimizer, "schedule": schedule}
+            parts: dict[str, Any] = {"encoder": encoder, "mean": mean, "optimizer": optimizer, "schedule": schedule}
             states = {name: part.state_dict() for name, part in parts.items()}
             _write(checkpoint, {"same": same, "epochs": turn + 1, **states})
-    fitted: Encoder = mean.module
-    return fitted.eval()
+    return cast(Encoder, mean.module).eval()
 
 
 def _noisy(inputs: tuple[torch.Tensor, ...], shape: Shape) -> tuple[torch.Tensor, ...]:
@@ -139,7 +136,6 @@ def _resume(checkpoint: Path | None, same: str, *parts: Any) -> int:
         return 0
     for part, name in zip(parts, ("encoder", "mean", "optimizer", "schedule"), strict=True):
         part.load_state_dict(kept[name])
-    print(f"going on after epoch {kept['epochs']}", file=sys.stderr)
     return int(kept["epochs"])
 
 

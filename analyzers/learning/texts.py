@@ -1,4 +1,4 @@
-"""The training set: HTTP parameters of a file and texts from our grammars, split so that no template is in two parts."""
+"""The training set: HTTP parameters of a file and texts from our grammars, no template in two parts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ def generated(part: Part, scale: float, seed: int | str, without: Collection[str
     for template in templates():
         if part_of(template, sizes) == part and template.family not in without:
             label = template.labels[0] if template.labels else ""
-            groups[template.source, bool(label)][label if template.source == "http" else template.source].append(template)
+            groups[template.source, bool(label)][label if template.source == "http" else template.source].append(
+                template
+            )
     found: dict[tuple[str, str], Text] = {}
     for group, wanted in SHARES.items():
         for label, members in groups[group].items():
