@@ -1,9 +1,9 @@
 """Texts written from grammars: templates with choices and slots, in families.
 
-The files in ``grammars`` hold one template a line. ``‹a¦b›`` is a choice and may nest; ``«name»`` is a slot, filled from
-``slots.txt`` or by code; ``«=x»`` is a made-up name that is the same throughout a text, and so is the number ``«n»`` for
-most of a text; ``⏎`` is a line end. ``@`` opens a family and says its source and labels. Families and templates are what
-a split holds back, so that a test never sees a text whose template was trained on.
+The files in ``grammars`` hold one template a line. ``‹a¦b›`` is a choice and may nest; ``«name»`` is a slot, filled
+from ``slots.txt`` or by code; ``«=x»`` is a made-up name that is the same throughout a text, and so is the number
+``«n»`` for most of a text; ``⏎`` is a line end. ``@`` opens a family and says its source and labels. Families and
+templates are what a split holds back, so that a test never sees a text whose template was trained on.
 """
 
 from __future__ import annotations
