@@ -119,10 +119,12 @@ def measure_stream(encoder: Encoder, name: str, batches: Sequence[Sequence[Text]
     judge = TextJudge(encoder)
     texts = sum(map(len, batches))
     copies = [[(fresh(text), source) for text, source in batch] for batch in batches]
-    started = time.process_time()
+    times = []
     for batch in copies:
+        started = time.process_time()
         judge.judge(batch)
-    took = time.process_time() - started
+        times.append(time.process_time() - started)
+    took = sum(times)
     remembered = judge.counts["raw"] + judge.counts["canonical"]
     return {
         "stream": name,
@@ -130,7 +132,15 @@ def measure_stream(encoder: Encoder, name: str, batches: Sequence[Sequence[Text]
         "remembered": round(remembered / texts, 4) if texts else None,
         "per_second": round(texts / took) if texts else None,
         "seconds": round(took, 3),
+        # Of a batch: by so much the lane delays what is in it.
+        **{f"{name}_ms": round(1000 * value, 1) for name, value in quantiles(times).items()},
     }
+
+
+def quantiles(times: Sequence[float]) -> dict[str, float]:
+    """Return the middle, the 99th percentile and the greatest."""
+    found = sorted(times)
+    return {"middle": found[len(found) // 2], "p99": found[len(found) * 99 // 100], "worst": found[-1]}
 
 
 def rate(judge: TextJudge, texts: Sequence[Text]) -> float:
@@ -232,10 +242,14 @@ def table(result: dict[str, Any]) -> str:
             f"{row['set']:<24}{row['cleared']:>8.1%}{row['cascade_per_second']:>9,}{row['screen_per_second']:>16,}"
             for row in result["sets"]
         ]
-    lines += ["", f"{'in the order of':<24}{'texts':>8}{'remembered':>13}{'texts/s':>11}{'seconds':>9}"]
+    lines += [
+        "",
+        f"{'in the order of':<24}{'texts':>8}{'remembered':>13}{'texts/s':>11}{'seconds':>9}"
+        f"{'ms a batch: middle, p99, worst':>34}",
+    ]
     lines += [
         f"{row['stream']:<24}{row['texts']:>8,}{row['remembered'] or 0:>13.1%}{row['per_second'] or 0:>11,}"
-        f"{row['seconds']:>9.2f}"
+        f"{row['seconds']:>9.2f}{row['middle_ms']:>14,.1f}{row['p99_ms']:>10,.1f}{row['worst_ms']:>10,.1f}"
         for row in result["streams"]
     ]
     return "\n".join(lines)

@@ -58,7 +58,7 @@ class TextStep:
             if not isinstance(verdict, Verdict):
                 continue  # refused: rules decide it, and it is counted
             read.add(index)
-            passed = self._bar.passed(verdict, judge.labels)
+            passed = self._bar.passed(verdict, judge)
             if passed is not None and (index not in best or passed[1] > best[index].score):
                 best[index] = Finding(*passed, verdict.model, text.text, text.field)
         for index, finding in best.items():

@@ -88,8 +88,8 @@ class TextJudge:
         self.windows = windows
         self._store = store
         self._screen = encoder.screen if screened else None
-        # Under one name the store must not hold verdicts with and without a screen.
-        self._name = self.version.encode() + (b"" if self._screen is None else b"s")
+        # Under one name the store must hold one verdict only: what is read of a long text, and a screen, change it.
+        self._name = b"%s.%d%s" % (self.version.encode(), windows, b"" if self._screen is None else b"s")
         self._packing = struct.Struct(f"<B{len(self.labels)}I")
         self._raw = Remembered[tuple[str, str | bytes], Verdict](size)
         self._canonical = Remembered[bytes, Verdict](size)

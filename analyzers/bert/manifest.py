@@ -59,6 +59,8 @@ class Manifest(msgspec.Struct, frozen=True):
     #: SHA-256 of each other file.
     sha256: dict[File, Digest]
     biases: tuple[Annotated[float, Meta(ge=-50, le=50)], ...] = ()
+    #: Probability from which a label is worth an alert, where few benign texts reach it; empty: the settings alone say.
+    alert: tuple[Share, ...] = ()
     #: What is taken from the calibrated logit of a text of n windows, times ln n, a label.
     length_calibration: tuple[Annotated[float, Meta(ge=0, le=10)], ...] = ()
 
@@ -118,9 +120,9 @@ def _manifest(raw: bytes) -> Manifest:
         raise ModelError("trained on other sources or features than this program has")
     if len(set(manifest.labels)) < len(manifest.labels) or "benign" in manifest.labels:
         raise ModelError(f"{MANIFEST}: labels are not distinct, or one is benign")
-    for name in ("temperatures", "thresholds", "biases", "length_calibration"):
+    for name in ("temperatures", "thresholds", "biases", "length_calibration", "alert"):
         values = getattr(manifest, name)
-        if len(values) != len(manifest.labels) and not (name in ("biases", "length_calibration") and not values):
+        if len(values) != len(manifest.labels) and (values or name in ("temperatures", "thresholds")):
             raise ModelError(f"{MANIFEST}: {name} has {len(values)} values for {len(manifest.labels)} labels")
         if not all(map(math.isfinite, values)):
             raise ModelError(f"{MANIFEST}: {name} has a value that is no number")

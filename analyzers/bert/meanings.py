@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from analyzers.bert.judge import Verdict
+from analyzers.bert.judge import TextJudge, Verdict
 from state.alerts import Level, Signal
 from state.events import Event
 
@@ -38,19 +38,21 @@ MEANINGS = {
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """From which probability on a label alerts."""
+    """From which probability on a label alerts: by ``labels``, else by the model, but never below ``least``."""
 
-    default: float
+    least: float
     labels: Mapping[str, float] = {}
 
-    def passed(self, verdict: Verdict, labels: tuple[str, ...]) -> tuple[str, float] | None:
-        """Return the most probable label that alerts, with its probability; ``labels`` are those of the scores."""
-        if verdict.malicious < self.default and not self.labels:
+    def passed(self, verdict: Verdict, judge: TextJudge) -> tuple[str, float] | None:
+        """Return the most probable label that alerts, with its probability."""
+        if verdict.malicious < self.least and not self.labels:
             return None
+        manifest = judge.encoder.manifest
+        own = dict(zip(manifest.labels, manifest.alert, strict=False))
         found = [
             (score, label)
-            for score, label in zip(verdict.scores, labels, strict=True)
-            if score >= self.labels.get(label, self.default)
+            for score, label in zip(verdict.scores, manifest.labels, strict=True)
+            if score >= self.labels.get(label, max(self.least, own.get(label, 0.0)))
         ]
         if not found:
             return None

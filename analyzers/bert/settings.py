@@ -20,10 +20,13 @@ class BertSettings(BaseModel):
         "textmodels in recovery.folder.",
     )
     thresholds: dict[str, float] = Field(
-        default={}, description="Probability from which a label alerts, by label, instead of alert_from."
+        default={}, description="Probability from which a label alerts, by label, whatever model and alert_from say."
     )
     alert_from: float = Field(
-        default=0.99, ge=0, le=1, description="Probability from which a text alerts, unless thresholds names its label."
+        default=0.95,
+        ge=0,
+        le=1,
+        description="Probability below which no text alerts; the model may ask more of a label.",
     )
     windows: int = Field(
         default=16, ge=1, le=1_024, description="Windows of a long text that are read: its head, tail and samples."

@@ -82,6 +82,9 @@ def _regress(design: Any, malicious: npt.NDArray[np.bool_]) -> Array:
     """Return the weights of a logistic regression with a quadratic penalty."""
     from scipy.optimize import minimize
 
+    # Buckets that no text has keep a weight of 0.
+    used = np.flatnonzero(design.getnnz(axis=0))
+    design, size = design[:, used], design.shape[1]
     signs = np.where(malicious, 1.0, -1.0)
     turned = design.T.tocsr()
 
@@ -90,6 +93,7 @@ def _regress(design: Any, malicious: npt.NDArray[np.bool_]) -> Array:
         slopes = turned @ (-signs / (1 + np.exp(np.clip(margins, -50, 50))))
         return float(np.logaddexp(0, -margins).sum() + weights @ weights / (2 * _C)), slopes + weights / _C
 
-    first = np.zeros(design.shape[1])
-    found: Array = minimize(loss, first, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
-    return found
+    weights = np.zeros(size)
+    first = np.zeros(len(used))
+    weights[used] = minimize(loss, first, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
+    return weights

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from flows.settings import Settings, load_settings
+from flows.usage import UsageError
 from state.postgres import DatabaseError
 
 
@@ -20,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "check",
         help="check settings, connections and rules",
         description="Check what `winnow run` needs: settings, Kafka and its topics, Postgres and its schema, Redis, "
-        "rules and metrics. One line each; exit status 1 if anything would fail.",
+        "rules, metrics and the text model. One line each; exit status 1 if anything would fail.",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
     parser.set_defaults(run=run)
@@ -95,6 +96,19 @@ def _metrics(settings: Settings) -> Iterator[tuple[bool, str]]:
         yield False, str(error)
 
 
+def _texts(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if not settings.bert.enabled:
+        yield True, "not judged (bert.enabled)"
+        return
+    try:
+        from flows.texts import load_texts
+
+        judge = load_texts(settings)
+        yield True, f"judged by model {judge.version if judge else '-'}"
+    except UsageError as error:
+        yield False, str(error)
+
+
 #: Each check by the name that it is shown under; yields (is good, what was found).
 CHECKS: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
     "kafka": _kafka,
@@ -102,4 +116,5 @@ CHECKS: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
     "redis": _redis,
     "rules": _rules,
     "metrics": _metrics,
+    "texts": _texts,
 }

@@ -18,7 +18,8 @@ from state.postgres import connect
 from tests.integration.live import create_topic, environment, ledger, running, send, until
 
 #: Every text alerts, and no rule is there to be asked first: what is tested is the way of a verdict, not what it says.
-ALL = {"bert": {"alert_from": 0.0}, "rules": {"builtin": False}}
+LABELS = dict.fromkeys(json.loads((BUILTIN_MODEL / "model.json").read_text())["labels"], 0.0)
+ALL = {"bert": {"thresholds": LABELS}, "rules": {"builtin": False}}
 URIS = ("/index.html", "/a?id=1%27%20or%20%271%27=%271", "/../../etc/passwd", "/img/logo.png", "/q?s=<script>")
 
 
@@ -61,7 +62,7 @@ def test_verdicts_are_the_same_at_any_number_of_workers(tmp_path: Path) -> None:
 
 def test_switched_off_no_text_is_judged(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(b"\n".join(http(n, URIS[1]) for n in range(10)) + b"\n")
-    settings = Settings.model_validate({"bert": {"enabled": False, "alert_from": 0.0}})
+    settings = Settings.model_validate({"bert": {"enabled": False, "thresholds": LABELS}})
     assert replay([tmp_path / "a.log"], tmp_path / "out", settings)["lanes"] == {"rule": 10, "bert": 0, "llm": 0}
 
 
@@ -89,7 +90,7 @@ def test_a_model_comes_into_force_while_the_flow_runs_and_a_damaged_one_does_not
         postgres_dsn,
         topic_name,
         WINNOW_RECOVERY__FOLDER=str(tmp_path / "recovery"),
-        WINNOW_BERT__ALERT_FROM="0",
+        WINNOW_BERT__THRESHOLDS=json.dumps(LABELS),
         WINNOW_RULES__BUILTIN="false",
         WINNOW_REDIS__URL="redis://127.0.0.1:1/0",  # not there, and not missed
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from analyzers.bert.encoder import Encoder
@@ -35,7 +36,9 @@ def match(of: Event, level: Level) -> Signal:
 
 def step(encoder: Encoder, bar: float = 0.0, judged: Judged | None = None, *events: Event) -> Judged:
     batch = Batch("t-0", 0, 10**15, 10**15, list(events), consumed=len(events))
-    return TextStep(lambda _: TextJudge(encoder), Bar(bar), Router()).read(judged or Judged(batch, {}, "r"))
+    judge = TextJudge(encoder)
+    thresholds = Bar(bar, dict.fromkeys(judge.labels, bar))
+    return TextStep(lambda _: judge, thresholds, Router()).read(judged or Judged(batch, {}, "r"))
 
 
 def collected(judged: Judged) -> Collected:
@@ -103,6 +106,13 @@ def test_a_label_of_its_own_threshold_alerts_by_that(encoder: Encoder) -> None:
     judge = TextJudge(encoder)
     verdict = judge.verdict([0.6] + [0.0] * (len(judge.labels) - 1))
     first = judge.labels[0]
-    assert Bar(0.99).passed(verdict, judge.labels) is None
-    assert Bar(0.99, {first: 0.5}).passed(verdict, judge.labels) == (first, 0.6)
-    assert Bar(0.5, {first: 0.7}).passed(verdict, judge.labels) is None
+    assert Bar(0.99).passed(verdict, judge) is None
+    assert Bar(0.99, {first: 0.5}).passed(verdict, judge) == (first, 0.6)
+    assert Bar(0.5, {first: 0.7}).passed(verdict, judge) is None
+    for own, passed in ((0.7, None), (0.55, (first, 0.6)), (0.1, (first, 0.6))):
+        manifest = msgspec.structs.replace(judge.encoder.manifest, alert=(own,) * len(judge.labels))
+        judge.encoder.manifest, kept = manifest, judge.encoder.manifest
+        try:
+            assert Bar(0.5).passed(verdict, judge) == passed, "the model knows best where its benign texts end"
+        finally:
+            judge.encoder.manifest = kept
