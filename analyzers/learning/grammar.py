@@ -33,6 +33,8 @@ class Template(msgspec.Struct, frozen=True):
     source: str
     labels: tuple[str, ...]
     family: str
+    #: How often, against others of its source.
+    weight: float = 1.0
 
     @property
     def key(self) -> int:
@@ -75,7 +77,8 @@ def templates() -> tuple[Template, ...]:
                     if not bound and slot != "n" and slot not in FILLERS and slot not in words():
                         raise GrammarError(f"{name}.txt:{number}: no slot «{slot}»")
                 labels = tuple(head["labels"].split(",")) if "labels" in head else ()
-                found.append(Template(line.replace("⏎", "\n"), head["source"], labels, head["family"]))
+                weight = float(head.get("weight", 1))
+                found.append(Template(line.replace("⏎", "\n"), head["source"], labels, head["family"], weight))
     return tuple(found)
 
 

@@ -79,7 +79,8 @@ def generated(part: Part, scale: float, seed: int | str, without: Collection[str
         for label, members in groups[group].items():
             total = round(wanted * scale * _HTTP.get(label, 1.0))
             # A template that can be many texts is written more often.
-            weights = [(1 + template.text.count("¦") + 2 * template.text.count("«")) ** 0.5 for template in members]
+            ways = [1 + template.text.count("¦") + 2 * template.text.count("«") for template in members]
+            weights = [template.weight * number**0.5 for template, number in zip(members, ways, strict=True)]
             for template in rng.choices(members, weights, k=total):
                 text = writer.write(template.text)
                 found[text, template.source] = Text(text, template.source, template.labels, template.family)
