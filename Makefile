@@ -43,9 +43,9 @@ $(STAMP): pyproject.toml constraints.txt
 		exit 2; \
 	fi; \
 	test -x $(BIN)/python || "$$python" -m venv $(VENV)
-	@echo "Installing into $(VENV): about 80 packages, 1 GB, one to two minutes." >&2
+	@echo "Installing into $(VENV): about 100 packages, 2 GB, two to three minutes." >&2
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --progress-bar off --no-compile \
-		-c constraints.txt -e '.[embedded,console,dev]' \
+		-c constraints.txt -e '.[embedded,console,dev,train]' \
 		| while read -r word _; do case "$$word" in \
 			Collecting | Processing | Requirement) printf .;; Installing) printf ' unpacking';; esac; done >&2
 	@echo ', compiling' >&2
@@ -73,9 +73,9 @@ format: $(STAMP) ## Put the code in its format
 pins: $(STAMP) ## Write constraints.txt anew with the newest versions that pyproject.toml allows
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(BIN)/python -m venv "$$fresh"; \
-	"$$fresh/bin/python" -m pip install -q --disable-pip-version-check -e '.[embedded,console,dev]'; \
+	"$$fresh/bin/python" -m pip install -q --disable-pip-version-check -e '.[embedded,console,dev,train]'; \
 	{ sed -n '/^#/p' constraints.txt; \
-	  { "$$fresh/bin/python" -m pip freeze --exclude winnow; sed -n '/ ; /p' constraints.txt; } | LC_ALL=C sort -fu; } > "$$fresh/pins"; \
+	  { "$$fresh/bin/python" -m pip freeze --exclude winnow | sed "s/+cpu$$//"; sed -n '/ ; /p' constraints.txt; } | LC_ALL=C sort -fu; } > "$$fresh/pins"; \
 	cp "$$fresh/pins" constraints.txt
 
 clean: ## Remove .venv and everything else that make made

@@ -18,8 +18,6 @@ Array = npt.NDArray[np.float32]
 
 #: Tokens of a batch, padding included. More cost as much each, and fewer more.
 BATCH_TOKENS = 512
-#: How far a logit may move with what else is in the batch, for windows to be judged together.
-STEADY = 1e-3
 
 
 class Window(msgspec.Struct, frozen=True, gc=False):
@@ -145,7 +143,10 @@ class Encoder:
         return [round(float(p), 6) for p in 1.0 / (1.0 + np.exp(-np.clip(best, -60.0, 60.0)))]
 
     def _run(self, windows: Sequence[Window]) -> Array:
-        manifest = self.manifest
+        manifest, count = self.manifest, len(windows)
+        if count == 1 and self._together:
+            # One row is multiplied by another kernel than several, which rounds otherwise.
+            windows = [windows[0], windows[0]]
         length = max(len(window.tokens) for window in windows) + 2
         ids = np.full((len(windows), length), manifest.pad, dtype=np.int64)
         mask = np.zeros((len(windows), length), dtype=np.int64)
@@ -167,11 +168,11 @@ class Encoder:
         (logits,) = self._session.run(["logits"], fed)
         if logits.shape != (len(windows), len(manifest.labels)) or not np.isfinite(logits).all():
             raise ModelError(f"the model gives logits of shape {logits.shape}, or some that are no number")
-        found: Array = logits
+        found: Array = logits[:count]
         return found
 
     def _steady(self) -> bool:
-        """Run windows alone and together; return whether their logits are the same."""
+        """Run windows alone and together; return whether their logits are the same to the last bit."""
         texts = ("ls -la /tmp", "id=1' or '1'='1", "a", "x" * 300)
         features = (0.0,) * len(self.manifest.features)
         probes = [
@@ -180,4 +181,4 @@ class Encoder:
         ]
         together = self._run(probes)
         alone = np.concatenate([self._run([probe]) for probe in probes])
-        return bool(np.abs(together - alone).max() <= STEADY)
+        return np.array_equal(together, alone)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from analyzers.bert.canonical import CANONICAL_VERSION, FEATURES, SOURCES
 
@@ -38,7 +38,7 @@ class Manifest(msgspec.Struct, frozen=True):
     """``model.json``. Probabilities are 0 to 1, lengths are tokens, special ones included."""
 
     format: int
-    #: First 12 hex digits of the SHA-256 over the other files, see ``version_of``.
+    #: First 12 hex digits of the SHA-256 over all else that stands here, see ``version_of``.
     version: Annotated[str, Meta(pattern=r"^[0-9a-f]{12}\Z")]
     #: Labels, in the order of the logits.
     labels: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=32)]
@@ -65,14 +65,15 @@ class Manifest(msgspec.Struct, frozen=True):
     length_calibration: tuple[Annotated[float, Meta(ge=0, le=10)], ...] = ()
 
 
-def version_of(digests: dict[str, str]) -> str:
-    """Return the version of a model whose files have these SHA-256 digests, by name.
+def version_of(manifest: Manifest) -> str:
+    """Return the version of a model: of its files and of what else the manifest says, for both make its verdicts."""
+    told = msgspec.json.encode(structs.replace(manifest, version=""), order="sorted")
+    return hashlib.sha256(told).hexdigest()[:12]
 
-    >>> version_of({"b": "2" * 64, "a": "1" * 64}) == version_of({"a": "1" * 64, "b": "2" * 64})
-    True
-    """
-    told = "".join(f"{name} {digest}\n" for name, digest in sorted(digests.items()))
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+def stamped(manifest: Manifest) -> Manifest:
+    """Return the manifest with its version."""
+    return structs.replace(manifest, version=version_of(manifest))
 
 
 def read_folder(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
@@ -92,8 +93,8 @@ def read_folder(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
                 raise ModelError(f"{name} is not the file that {MANIFEST} names: its SHA-256 differs")
     except OSError as error:
         raise ModelError(f"{Path(error.filename or folder).name}: {error.strerror}") from error
-    if manifest.version != version_of(manifest.sha256):
-        raise ModelError(f"{MANIFEST}: version {manifest.version} is not that of its files")
+    if manifest.version != version_of(manifest):
+        raise ModelError(f"{MANIFEST}: version {manifest.version} is not that of this manifest and its files")
     return manifest, files
 
 

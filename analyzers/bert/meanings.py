@@ -21,6 +21,8 @@ class Meaning(msgspec.Struct, frozen=True):
     level: Level
     techniques: tuple[str, ...]
     tactics: tuple[str, ...]
+    #: Probability below which the label does not alert, whatever the model asks.
+    least: float = 0.0
 
 
 MEANINGS = {
@@ -32,13 +34,13 @@ MEANINGS = {
     "malicious-powershell": Meaning("Malicious PowerShell by its text", Level.medium, ("T1059.001",), ("execution",)),
     # Names made by chance are ordinary too (CDNs, trackers), and one look-up does little.
     "suspicious-domain": Meaning(
-        "Suspicious domain name by its text", Level.low, ("T1568.002",), ("command-and-control",)
+        "Suspicious domain name by its text", Level.low, ("T1568.002",), ("command-and-control",), least=0.999
     ),
 }
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """From which probability on a label alerts: by ``labels``, else by the model, but never below ``least``."""
+    """From which probability on a label alerts: by ``labels``, else the greatest of ``least``, meaning and model."""
 
     least: float
     labels: Mapping[str, float] = {}
@@ -48,16 +50,21 @@ class Bar(msgspec.Struct, frozen=True):
         if verdict.malicious < self.least and not self.labels:
             return None
         manifest = judge.encoder.manifest
-        own = dict(zip(manifest.labels, manifest.alert, strict=False))
+        own = manifest.alert or (0.0,) * len(manifest.labels)
         found = [
             (score, label)
-            for score, label in zip(verdict.scores, manifest.labels, strict=True)
-            if score >= self.labels.get(label, max(self.least, own.get(label, 0.0)))
+            for score, label, asked in zip(verdict.scores, manifest.labels, own, strict=True)
+            if score >= self.labels.get(label, max(self.least, asked, _least(label)))
         ]
         if not found:
             return None
         score, label = max(found, key=lambda pair: pair[0])
         return label, score
+
+
+def _least(label: str) -> float:
+    meaning = MEANINGS.get(label)
+    return 0.0 if meaning is None else meaning.least
 
 
 class Finding(msgspec.Struct, frozen=True):

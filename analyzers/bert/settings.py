@@ -23,10 +23,10 @@ class BertSettings(BaseModel):
         default={}, description="Probability from which a label alerts, by label, whatever model and alert_from say."
     )
     alert_from: float = Field(
-        default=0.95,
+        default=0.96,
         ge=0,
         le=1,
-        description="Probability below which no text alerts; the model may ask more of a label.",
+        description="Probability below which no text alerts; the model may ask more; domain names need .999.",
     )
     windows: int = Field(
         default=16, ge=1, le=1_024, description="Windows of a long text that are read: its head, tail and samples."

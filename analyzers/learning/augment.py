@@ -84,7 +84,9 @@ class Augmenter:
             return wrap(text, rng, benign, joiners, (before, total - before))
         if source == "http" and rng.random() < 0.5:
             word = rng.choice(benign).split("=")[0][:16].strip() or "q"
-            form = rng.choice(("{w}={t}", "/{w}?id={t}", "{w}={t}&page=1", "a=1&{w}={t}", '{{"{w}":"{t}"}}', "/{w}/{t}"))
+            form = rng.choice(
+                ("{w}={t}", "/{w}?id={t}", "{w}={t}&page=1", "a=1&{w}={t}", '{{"{w}":"{t}"}}', "/{w}/{t}")
+            )
             return form.format(w=word, t=text)
         return wrap(text, rng, benign, joiners, (rng.randint(0, 2), rng.randint(0, 2)))
 
@@ -119,7 +121,12 @@ class Augmenter:
             return text.replace(" ", rng.choice(("${IFS}", "$IFS$9", "  ", "\t")))
         if kind < 0.45:
             plain = base64.b64encode(text.encode("utf-8", "replace")).decode()
-            form = ("echo {b}|base64 -d|bash", "echo {b} | base64 --decode", "base64 -d <<< {b} | sh", "echo {b} > x.b64")
+            form = (
+                "echo {b}|base64 -d|bash",
+                "echo {b} | base64 --decode",
+                "base64 -d <<< {b} | sh",
+                "echo {b} > x.b64",
+            )
             return rng.choice(form).format(b=plain)
         if kind < 0.8:
             outer = ("sudo {t}", "bash -c '{t}'", 'sh -c "{t}"', "nohup {t} &", "timeout 30 {t}", "({t})", "{t} 2>&1",

@@ -1,4 +1,4 @@
-"""What the encoder must beat: character n-grams with TF-IDF and logistic regression, on the same texts, changed alike."""
+"""What the encoder must beat: TF-IDF of character n-grams with logistic regression, on the same texts changed alike."""
 
 from __future__ import annotations
 

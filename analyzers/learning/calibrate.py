@@ -38,7 +38,7 @@ def length(logits: Array, windows: NDArray[np.int64], rate: float = 0.002) -> fl
     """Return what is to be taken from the greatest of n windows' logits, times ln n.
 
     The least that brings benign texts of many windows above a threshold no more often than those of one, for the
-    threshold that a share ``rate`` of the latter passes; below ``LEAST`` a logit decides nothing, however long the text.
+    threshold that a share ``rate`` of the latter passes. Below ``LEAST`` a logit decides nothing.
     """
     one, many = logits[windows == 1], logits[windows > 2]
     if len(one) < 100 or len(many) < 100:

@@ -20,7 +20,7 @@ class Shape(msgspec.Struct, frozen=True):
     width: int = 128
     layers: int = 2
     heads: int = 2
-    inner: int = 512
+    inner: int = 256
     #: Of the pooled vector only: changing the texts at random regularises more, and dropout costs half of the time.
     dropout: float = 0.1
 

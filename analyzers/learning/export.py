@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from analyzers.bert.canonical import CANONICAL_VERSION, FEATURES, SOURCES
-from analyzers.bert.manifest import FORMAT, MANIFEST, Manifest, version_of
+from analyzers.bert.manifest import FORMAT, MANIFEST, Manifest, stamped
 from analyzers.learning.encoder import Encoder
 from analyzers.learning.texts import LABELS
 from analyzers.learning.tokens import CLS, PAD, SEP, STRIDE, WINDOW
@@ -119,23 +119,25 @@ def write_folder(folder: Path, tokenizer: Tokenizer, calibration: Calibration, o
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name != MANIFEST
     }
-    manifest = Manifest(
-        format=FORMAT,
-        version=version_of(digests),
-        labels=LABELS,
-        sources=SOURCES,
-        features=FEATURES,
-        canonical_version=CANONICAL_VERSION,
-        max_tokens=WINDOW,
-        stride=STRIDE,
-        cls=CLS,
-        sep=SEP,
-        pad=PAD,
-        temperatures=calibration.temperatures,
-        thresholds=calibration.thresholds,
-        sha256=digests,
-        biases=calibration.biases,
-        length_calibration=calibration.length_calibration,
+    manifest = stamped(
+        Manifest(
+            format=FORMAT,
+            version="",
+            labels=LABELS,
+            sources=SOURCES,
+            features=FEATURES,
+            canonical_version=CANONICAL_VERSION,
+            max_tokens=WINDOW,
+            stride=STRIDE,
+            cls=CLS,
+            sep=SEP,
+            pad=PAD,
+            temperatures=calibration.temperatures,
+            thresholds=calibration.thresholds,
+            sha256=digests,
+            biases=calibration.biases,
+            length_calibration=calibration.length_calibration,
+        )
     )
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     (folder / MANIFEST).write_bytes(encoded + b"\n")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import numpy as np
@@ -25,7 +24,14 @@ RATE: Final = 1.5e-3
 #: Of the steps, while the rate rises.
 WARM: Final = 0.06
 
+#: How likely a token is replaced by another one.
+NOISE: Final = 0.03
+#: Of the running mean of the weights, a step.
+KEEP: Final = 0.998
+
 Progress = Callable[[str], None]
+#: Returns the texts of an epoch.
+Draw = Callable[[int], list[Text]]
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -47,49 +53,63 @@ def tensors(part: Batch, place: torch.device) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(array).to(place) for array in arrays)
 
 
-def fit(texts: list[Text], tokenizer: Tokenizer, how: Fit, checkpoint: Path | None, say: Progress) -> Encoder:
-    """Return the encoder fitted to the texts; each epoch sees them changed anew.
+def fit(draw: Draw, tokenizer: Tokenizer, how: Fit, checkpoint: Path | None, say: Progress) -> Encoder:
+    """Return the encoder fitted to texts that are drawn and changed anew for each epoch.
 
-    With ``checkpoint`` the state after each epoch is kept there, and a run of the same settings goes on from it.
+    What is returned is the running mean of the weights. With ``checkpoint`` the state after each epoch is kept there,
+    and a run of the same settings goes on from it.
     """
     torch.set_num_threads(how.threads)
     torch.manual_seed(how.seed)
     place = device()
     shape = Shape(tokenizer.get_vocab_size(), len(LABELS), len(SOURCES), len(FEATURES))
-    encoder = Encoder(shape).to(place)
+    encoder: Encoder = Encoder(shape).to(place)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=RATE, weight_decay=0.02)
-    steps = how.epochs * -(-len(texts) // BATCH)
+    size = len(draw(0))
+    steps = how.epochs * -(-size // BATCH)
+    averaged = torch.optim.swa_utils.get_ema_multi_avg_fn(KEEP)  # type: ignore[no-untyped-call]
+    mean = torch.optim.swa_utils.AveragedModel(encoder, multi_avg_fn=averaged)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / (WARM * steps + 1), max(0.02, 1 - step / steps))
     )
-    same = msgspec.json.encode((how, shape, len(texts))).decode()
-    begun = _resume(checkpoint, same, encoder, optimizer, schedule)
+    same = msgspec.json.encode((how, shape, size)).decode()
+    begun = _resume(checkpoint, same, encoder, mean, optimizer, schedule)
     loss_of = torch.nn.BCEWithLogitsLoss()
     for turn in range(begun, how.epochs):
         torch.manual_seed(how.seed * 1000 + turn)
         began, total, done = time.monotonic(), 0.0, 0
-        encoded = encode(tokenizer, epoch(texts, how.seed * 1000 + turn))
+        rng = random.Random(how.seed * 1000 + turn)
+        encoded = encode(tokenizer, epoch(draw(turn), how.seed * 1000 + turn), rng)
         targets = torch.tensor([text.targets for text in encoded], dtype=torch.float32, device=place)
         encoder.train()
-        for part in training_batches(encoded, BATCH, random.Random(how.seed * 1000 + turn)):
+        for part in training_batches(encoded, BATCH, rng):
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(place.type, dtype=torch.bfloat16):
-                seen = encoder(*tensors(part, place)).float()
+                seen = encoder(*_noisy(tensors(part, place), shape)).float()
             loss = loss_of(seen, targets[torch.from_numpy(part.rows).to(place)])
             loss.backward()
             torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
             optimizer.step()
             schedule.step()
+            mean.update_parameters(encoder)
             total += loss.item() * len(part.rows)
             done += len(part.rows)
             if done // 2000 != (done - len(part.rows)) // 2000:
-                rate = done / (time.monotonic() - began)
-                say(f"epoch {turn + 1}/{how.epochs} {done / len(encoded):4.0%} loss {total / done:.4f} {rate:.0f} texts/s")
+                rate, share = done / (time.monotonic() - began), done / len(encoded)
+                say(f"epoch {turn + 1}/{how.epochs} {share:4.0%} loss {total / done:.4f} {rate:.0f} texts/s")
         if checkpoint is not None:
-            state = {"encoder": encoder.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-            _write(checkpoint, {"same": same, "epochs": turn + 1, **state})
-    encoder.eval()
-    return encoder
+            parts: dict[str, Any] = {"encoder": encoder, "mean": mean, "optimizer": optimizer, "schedule": schedule}
+            states = {name: part.state_dict() for name, part in parts.items()}
+            _write(checkpoint, {"same": same, "epochs": turn + 1, **states})
+    return cast(Encoder, mean.module).eval()
+
+
+def _noisy(inputs: tuple[torch.Tensor, ...], shape: Shape) -> tuple[torch.Tensor, ...]:
+    """Return inputs of which some tokens are other ones, drawn at random; never the first."""
+    ids, mask, types, features = inputs
+    chosen = (torch.rand(ids.shape, device=ids.device) < NOISE) & (mask == 1)
+    chosen[:, 0] = False
+    return torch.where(chosen, torch.randint_like(ids, 3, shape.vocabulary), ids), mask, types, features
 
 
 def logits(encoder: Encoder, texts: Sequence[Encoded]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -114,9 +134,8 @@ def _resume(checkpoint: Path | None, same: str, *parts: Any) -> int:
     kept = torch.load(checkpoint, weights_only=True, map_location=device())
     if kept.get("same") != same:
         return 0
-    for part, name in zip(parts, ("encoder", "optimizer", "schedule"), strict=True):
+    for part, name in zip(parts, ("encoder", "mean", "optimizer", "schedule"), strict=True):
         part.load_state_dict(kept[name])
-    print(f"going on after epoch {kept['epochs']}", file=sys.stderr)
     return int(kept["epochs"])
 
 

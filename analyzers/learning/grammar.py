@@ -1,9 +1,9 @@
 """Texts written from grammars: templates with choices and slots, in families.
 
-The files in ``grammars`` hold one template a line. ``‹a¦b›`` is a choice and may nest; ``«name»`` is a slot, filled from
-``slots.txt`` or by code; ``«=x»`` is a made-up name that is the same throughout a text, and so is the number ``«n»`` for
-most of a text; ``⏎`` is a line end. ``@`` opens a family and says its source and labels. Families and templates are what
-a split holds back, so that a test never sees a text whose template was trained on.
+The files in ``grammars`` hold one template a line. ``‹a¦b›`` is a choice and may nest; ``«name»`` is a slot, filled
+from ``slots.txt`` or by code; ``«=x»`` is a made-up name that is the same throughout a text, and so is the number
+``«n»`` for most of a text; ``⏎`` is a line end. ``@`` opens a family and says its source and labels. Families and
+templates are what a split holds back, so that a test never sees a text whose template was trained on.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Template(msgspec.Struct, frozen=True):
     source: str
     labels: tuple[str, ...]
     family: str
+    #: How often, against others of its source.
+    weight: float = 1.0
 
     @property
     def key(self) -> int:
@@ -75,7 +77,8 @@ def templates() -> tuple[Template, ...]:
                     if not bound and slot != "n" and slot not in FILLERS and slot not in words():
                         raise GrammarError(f"{name}.txt:{number}: no slot «{slot}»")
                 labels = tuple(head["labels"].split(",")) if "labels" in head else ()
-                found.append(Template(line.replace("⏎", "\n"), head["source"], labels, head["family"]))
+                weight = float(head.get("weight", 1))
+                found.append(Template(line.replace("⏎", "\n"), head["source"], labels, head["family"], weight))
     return tuple(found)
 
 

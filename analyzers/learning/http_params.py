@@ -21,8 +21,8 @@ KINDS: Final = {
 }
 #: A larger file is no set of parameters, bytes unpacked.
 LARGEST: Final = 256 << 20
-#: A payload that ends in a quotation mark was written without doubling it, so that CSV takes the rest of its row and the
-#: next payload as one. The marks stay in the payload: they belong to it.
+#: A payload that ends in a quotation mark was written without doubling it, so that CSV takes the rest of its row and
+#: the next payload as one. The marks stay in the payload: they belong to it.
 _MERGED: Final = re.compile(r'(?<="),[0-9]+,(norm|sqli|xss|path-traversal|cmdi),(?:norm|anom)\s')
 
 

@@ -38,7 +38,8 @@ def score(truth: Truth, said: Truth) -> Score:
 
 def classes(scores: Array, threshold: float = 0.5) -> NDArray[np.int64]:
     """Return the most probable label of each text [N]; the number of labels where none reaches the threshold."""
-    return np.where(scores.max(axis=1) >= threshold, scores.argmax(axis=1), scores.shape[1])
+    found: NDArray[np.int64] = np.where(scores.max(axis=1) >= threshold, scores.argmax(axis=1), scores.shape[1])
+    return found
 
 
 def recall_at(malicious: Array, benign: Array, rate: float) -> tuple[float, float]:

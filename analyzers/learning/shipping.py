@@ -13,6 +13,8 @@ from tokenizers import Tokenizer
 
 from analyzers.bert.canonical import SOURCES
 from analyzers.bert.encoder import Encoder as Served
+from analyzers.bert.encoder import Window
+from analyzers.bert.manifest import read_folder
 from analyzers.learning import calibrate
 from analyzers.learning.augment import JOINERS, wrap
 from analyzers.learning.encoder import Encoder
@@ -27,7 +29,8 @@ LONG: Final = 1_500
 
 def served_logits(served: Served, texts: list[Prepared]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the greatest logit of each label over a text's windows [N, labels], and how many windows it has."""
-    spans, windows = [], []
+    spans: list[tuple[int, int]] = []
+    windows: list[Window] = []
     for text, tokens in zip(texts, served.tokens([text.text for text in texts]), strict=True):
         more, _ = served.windows(tokens, text.source, text.features, WINDOWS)
         spans.append((len(windows), len(windows) + len(more)))
@@ -77,6 +80,18 @@ def ship(
     logits, windows = served_logits(served, seen)
     truth = np.array([text.targets for text in seen], bool)
     short = windows == 1
-    long_logits, long_windows = served_logits(served, long_benign(valid, LONG, seed))
+    long_logits, long_windows = served_logits(served, long_benign(valid, min(LONG, len(valid)), seed))
     found = calibrate.calibrated(logits[short], truth[short], long_logits, long_windows)
     return write_folder(folder, tokenizer, msgspec.structs.replace(found), others)
+
+
+def relabel(source: Path, target: Path, others: dict[str, bytes]) -> str:
+    """Copy a model folder with further files in it; return the version of the copy."""
+    manifest, files = read_folder(source)
+    target.mkdir(parents=True, exist_ok=True)
+    for old in target.iterdir():
+        old.unlink()
+    (target / "model.onnx").write_bytes(files["model.onnx"])
+    tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+    calibration = Calibration(manifest.temperatures, manifest.biases, manifest.length_calibration, manifest.thresholds)
+    return write_folder(target, tokenizer, calibration, others)

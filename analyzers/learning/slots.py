@@ -54,6 +54,10 @@ def _encoded(template: str, encoding: str = "utf-8") -> Filler:
     return lambda rng, write: base64.b64encode(write(template).encode(encoding)).decode()
 
 
+def _hex(size: int) -> Filler:
+    return lambda rng, write: draw(rng, HEX, size)
+
+
 def _gzipped(rng: random.Random, write: Callable[[str], str]) -> str:
     return base64.b64encode(gzip.compress(write(_DOWNLOAD_PS).encode(), mtime=0)).decode()
 
@@ -170,5 +174,5 @@ FILLERS: Final[dict[str, Filler]] = {
     "dga_letters": _letters,
     "dga_alnum": lambda rng, write: draw(rng, ALNUM, 12, 28),
     "dga_syllables": _syllables,
-    **{f"hex{n}": (lambda n: lambda rng, write: draw(rng, HEX, n))(n) for n in (2, 4, 6, 8, 12, 16, 32)},
+    **{f"hex{size}": _hex(size) for size in (2, 4, 6, 8, 12, 16, 32)},
 }

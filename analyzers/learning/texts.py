@@ -1,4 +1,4 @@
-"""The training set: HTTP parameters of a file and texts from our grammars, split so that no template is in two parts."""
+"""The training set: HTTP parameters of a file and texts from our grammars, no template in two parts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def part_of(template: Template, sizes: dict[str, int]) -> Part:
     return {0: "test", 1: "valid"}.get(template.key % 10, "train")  # type: ignore[return-value]
 
 
-def generated(part: Part, scale: float, seed: int, without: Collection[str] = ()) -> list[Text]:
+def generated(part: Part, scale: float, seed: int | str, without: Collection[str] = ()) -> list[Text]:
     """Write the texts of a part, each once; ``without`` names families that are left out."""
     rng = random.Random(f"{seed}-{part}")
     writer = Writer(rng)
@@ -71,12 +71,16 @@ def generated(part: Part, scale: float, seed: int, without: Collection[str] = ()
     for template in templates():
         if part_of(template, sizes) == part and template.family not in without:
             label = template.labels[0] if template.labels else ""
-            groups[template.source, bool(label)][label if template.source == "http" else template.source].append(template)
+            groups[template.source, bool(label)][label if template.source == "http" else template.source].append(
+                template
+            )
     found: dict[tuple[str, str], Text] = {}
     for group, wanted in SHARES.items():
         for label, members in groups[group].items():
             total = round(wanted * scale * _HTTP.get(label, 1.0))
-            weights = [(1 + template.text.count("¦")) ** 0.5 for template in members]
+            # A template that can be many texts is written more often.
+            ways = [1 + template.text.count("¦") + 2 * template.text.count("«") for template in members]
+            weights = [template.weight * number**0.5 for template, number in zip(members, ways, strict=True)]
             for template in rng.choices(members, weights, k=total):
                 text = writer.write(template.text)
                 found[text, template.source] = Text(text, template.source, template.labels, template.family)

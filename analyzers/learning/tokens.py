@@ -14,10 +14,12 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from analyzers.learning.texts import Prepared
 
 PAD, CLS, SEP = 0, 1, 2
-VOCABULARY: Final = 6144
+VOCABULARY: Final = 4096
 #: Tokens of a window, [CLS] and [SEP] among them, and how far the next window starts.
 WINDOW: Final = 128
 STRIDE: Final = 64
+#: Cuts a character, of the texts that are cut.
+CUT: Final = 0.12
 #: Digits in groups of three at most, so that no number is a word of its own.
 _DIGITS: Final = Regex("[0-9]{1,3}")
 
@@ -50,15 +52,30 @@ class Encoded(msgspec.Struct, frozen=True):
     targets: tuple[int, ...]
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[Prepared]) -> list[Encoded]:
-    """Return the token ids of texts."""
+def encode(tokenizer: Tokenizer, texts: Sequence[Prepared], rng: random.Random | None = None) -> list[Encoded]:
+    """Return the token ids of texts; with ``rng`` words are cut at random places, so that no merge is relied on.
+
+    The like of BPE dropout (Provilkov et al. 2020), which the tokenizer has too, but not for a given seed.
+    """
     # A special token's name in a text is text.
     tokenizer.encode_special_tokens = True
-    found = tokenizer.encode_batch([text.text for text in texts], add_special_tokens=False)
+    if rng is None:
+        found = tokenizer.encode_batch([text.text for text in texts], add_special_tokens=False)
+    else:
+        pieces = [_cut(text.text, rng) for text in texts]
+        found = tokenizer.encode_batch(pieces, is_pretokenized=True, add_special_tokens=False)
     return [
         Encoded(tuple(tokens.ids), text.source, text.features, text.targets)
         for tokens, text in zip(found, texts, strict=True)
     ]
+
+
+def _cut(text: str, rng: random.Random) -> list[str]:
+    """Return the text in pieces; half of the texts are in one."""
+    if len(text) < 4 or rng.random() < 0.5:
+        return [text]
+    places = sorted({rng.randrange(1, len(text)) for _ in range(round(len(text) * CUT))})
+    return [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
 
 
 def windows(length: int) -> list[tuple[int, int]]:
@@ -124,7 +141,10 @@ def judging_batches(texts: Sequence[Encoded], tokens: int = 16_384) -> Iterator[
     begin = 0
     while begin < len(parts):
         count = 1
-        while begin + count < len(parts) and (count + 1) * (parts[begin + count][2] - parts[begin + count][1] + 2) <= tokens:
+        while (
+            begin + count < len(parts)
+            and (count + 1) * (parts[begin + count][2] - parts[begin + count][1] + 2) <= tokens
+        ):
             count += 1
         yield batch(texts, parts[begin : begin + count])
         begin += count

@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from analyzers.bert.manifest import BUILTIN_MODEL, version_of
+from analyzers.bert.manifest import BUILTIN_MODEL, Manifest, version_of
 from flows.cli import main
 from flows.replay import replay
 from flows.settings import Settings
@@ -80,7 +81,7 @@ def test_a_model_comes_into_force_while_the_flow_runs_and_a_damaged_one_does_not
     with (other / "tokenizer.json").open("ab") as file:
         file.write(b"\n")
     manifest["sha256"]["tokenizer.json"] = hashlib.sha256((other / "tokenizer.json").read_bytes()).hexdigest()
-    before, after = manifest["version"], version_of(manifest["sha256"])
+    before, after = manifest["version"], version_of(msgspec.convert(manifest, Manifest))
     manifest["version"] = after
     (other / "model.json").write_text(json.dumps(manifest))
 

@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from analyzers.bert.judge import TextJudge
-from analyzers.bert.manifest import BUILTIN_MODEL, version_of
+from analyzers.bert.manifest import BUILTIN_MODEL, Manifest, version_of
 from analyzers.bert.registry import ModelRegistry
 from operators.liveness import liveness
 from operators.models import Models
@@ -57,7 +58,7 @@ def versions(registry: ModelRegistry, tmp_path: Path) -> tuple[str, str]:
     with (other / "tokenizer.json").open("ab") as file:
         file.write(b"\n")
     manifest["sha256"]["tokenizer.json"] = hashlib.sha256((other / "tokenizer.json").read_bytes()).hexdigest()
-    manifest["version"] = version_of(manifest["sha256"])
+    manifest["version"] = version_of(msgspec.convert(manifest, Manifest))
     (other / "model.json").write_text(json.dumps(manifest))
     return registry.put(BUILTIN_MODEL).version, registry.put(other).version
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -9,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from analyzers.bert.encoder import Encoder
 from analyzers.bert.judge import TextJudge
-from analyzers.bert.manifest import BUILTIN_MODEL, version_of
+from analyzers.bert.manifest import BUILTIN_MODEL, Manifest, version_of
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +39,12 @@ def changed(tmp_path: Path) -> Callable[..., Path]:
         for name, content in (files or {}).items():
             (folder / name).write_bytes(content)
             manifest["sha256"][name] = hashlib.sha256(content).hexdigest()
-        manifest["version"] = version_of(manifest["sha256"])
+        told = msgspec.convert(manifest, Manifest)
+        manifest["version"] = version_of(told)
         manifest.update(values)
+        # What it says is true of its version too, unless the version is what is wrong.
+        with contextlib.suppress(msgspec.ValidationError):
+            manifest["version"] = values.get("version") or version_of(msgspec.convert(manifest, Manifest))
         (folder / "model.json").write_text(json.dumps(manifest))
         return folder
 

@@ -28,7 +28,7 @@ def test_the_shipped_model_is_what_its_manifest_says_and_small_enough_for_the_re
     ("values", "reason"),
     [
         ({"format": 2}, "format 2"),
-        ({"version": "0" * 12}, "version 000000000000 is not that of its files"),
+        ({"version": "0" * 12}, "version 000000000000 is not that of this manifest"),
         ({"version": "../../../etc"}, "version"),
         ({"canonical_version": 0}, "canonical form 0"),
         ({"sources": ["http"]}, "other sources or features"),

