@@ -165,7 +165,10 @@ class IncidentBook:
     def _continues(self, cluster: Cluster, host: str, weight: float, t: int) -> bool:
         if not self._takes_in(cluster, t):
             return False
-        if t - cluster.hosts.get(host, cluster.first) <= NEAR:
+        since = t - cluster.hosts.get(host, cluster.first)
+        # Where it would be severe by what it did on this host alone, all that weighs is of it until it is over.
+        severe = cluster.host_best(host) >= self._settings.medium
+        if since <= (self._settings.idle_hours * HOUR if severe else NEAR):
             return True
         return cluster.host_risk(host, t, self._half_life) + weight >= REMAINS
 
