@@ -207,7 +207,9 @@ class Aligner:
         roster = self.roster
         opened = self._windows.pop(start, {})
         self._strangers.pop(start, None)
-        out += roster.sweep(start)
+        gone = roster.sweep(start)
+        self._uncounted += len(gone)  # incidents hear of them
+        out += gone
         # Those known first, then the new ones by name as far as there is room.
         for host in sorted(opened, key=lambda host: (host not in roster, host)):
             if not roster.wake(host, start):

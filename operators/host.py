@@ -100,6 +100,7 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
             if isinstance(value, HostForgotten):
                 out.append(value)
                 if value.host == value.via:
+                    out.append(Heard(value.host, value.before, left=-1 if host is None else host.watch.since))
                     host, seen = None, False
                 continue
             if host is None:

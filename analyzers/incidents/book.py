@@ -119,6 +119,8 @@ class IncidentBook:
         """Measure each host's past against the fleet's as it was before this minute; then the fleet learns it."""
         for _, born in minute.born:
             self._fleet.join(born)
+        for at, joined in minute.left:
+            self._fleet.leave(joined, at)
         counts: dict[str, dict[str, float]] = {}
         for sighting in minute.sightings:
             if sighting.standing is not None:
@@ -165,7 +167,10 @@ class IncidentBook:
     def _continues(self, cluster: Cluster, host: str, weight: float, t: int) -> bool:
         if not self._takes_in(cluster, t):
             return False
-        if t - cluster.hosts.get(host, cluster.first) <= NEAR:
+        since = t - cluster.hosts.get(host, cluster.first)
+        # Where it would be high by what it did on this host alone, all that weighs is of it until it is over.
+        severe = self._settings.severity(cluster.host_best(host)) >= Level.high
+        if since <= (self._settings.idle_hours * HOUR if severe else NEAR):
             return True
         return cluster.host_risk(host, t, self._half_life) + weight >= REMAINS
 

@@ -113,6 +113,10 @@ class Cluster(msgspec.Struct):
         """Return what remains at ``t`` of the risk on one host."""
         return sum(mark.risk(t, half_life) for mark in self.prints.values() if mark.host == host)
 
+    def host_best(self, host: str) -> float:
+        """Return what its rules weighed on one host at their best, together."""
+        return sum(mark.best for mark in self.prints.values() if mark.host == host)
+
     def risk(self, t: int, half_life: float) -> float:
         """Return what remains at ``t`` of the risk of all: a rule counts once, where it weighs most.
 

@@ -16,6 +16,8 @@ class Minute(msgspec.Struct, frozen=True):
     sightings: list[Sighting]
     #: Hosts first heard of, with the time, µs.
     born: list[tuple[str, int]]
+    #: Of hosts that were forgotten: when, and since when they had been heard of, µs.
+    left: list[tuple[int, int]] = []
 
 
 class _Saved(msgspec.Struct):
@@ -25,6 +27,7 @@ class _Saved(msgspec.Struct):
     came: dict[int, int]
     sightings: list[Sighting]
     born: list[tuple[str, int]]
+    left: list[tuple[int, int]]
 
 
 class Minutes:
@@ -54,6 +57,7 @@ class Minutes:
         self._came: dict[int, int] = {}
         self._waiting: dict[int, dict[tuple[str, str, str], Sighting]] = {}
         self._born: list[tuple[str, int]] = []
+        self._left: list[tuple[int, int]] = []
 
     def close(self, closed: WindowClosed) -> None:
         """Take in that a shard has closed a window."""
@@ -67,6 +71,8 @@ class Minutes:
         self._came[heard.window] = self._came.get(heard.window, 0) + 1
         if heard.born >= 0:
             self._born.append((heard.host, heard.born))
+        if heard.left >= 0:
+            self._left.append((heard.window, heard.left))
         for sighting in heard.sightings:
             minute = self._waiting.setdefault(sighting.minute, {})
             key = (sighting.host, sighting.kind, sighting.rule)
@@ -91,14 +97,16 @@ class Minutes:
             sightings = sorted(self._waiting.pop(start).values(), key=lambda sighting: sighting.order)
             born = sorted(item for item in self._born if item[1] <= start)
             self._born = [item for item in self._born if item[1] > start]
-            found.append(Minute(start, sightings, born))
+            left = sorted(item for item in self._left if item[0] <= start)
+            self._left = [item for item in self._left if item[0] > start]
+            found.append(Minute(start, sightings, born, left))
         return found
 
     def snapshot(self) -> bytes:
         """Return the state as versioned bytes."""
         waiting = [sighting for minute in self._waiting.values() for sighting in minute.values()]
         return msgspec.msgpack.encode(
-            _Saved(self.VERSION, self._shards, self._expected, self._came, waiting, self._born)
+            _Saved(self.VERSION, self._shards, self._expected, self._came, waiting, self._born, self._left)
         )
 
     @classmethod
@@ -113,7 +121,7 @@ class Minutes:
             raise ValueError(f"minutes: snapshot version {saved.version} cannot be read")
         minutes = cls(shards)
         minutes._shards, minutes._expected, minutes._came = saved.shards, saved.expected, saved.came
-        minutes._born = saved.born
+        minutes._born, minutes._left = saved.born, saved.left
         for sighting in saved.sightings:
             key = (sighting.host, sighting.kind, sighting.rule)
             minutes._waiting.setdefault(sighting.minute, {})[key] = sighting

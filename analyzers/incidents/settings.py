@@ -20,7 +20,7 @@ class IncidentSettings(BaseModel):
         "rare weigh less than their level.",
     )
     medium: float = Field(
-        default=6.0,
+        default=5.0,
         gt=0,
         description="Risk from which an incident is of severity medium; of a sixth it is low and one at all, of the "
         "double high, of four times critical.",
@@ -39,7 +39,7 @@ class IncidentSettings(BaseModel):
     def severity(self, score: float) -> Level:
         """Return the severity of a score.
 
-        >>> IncidentSettings().severity(0.5).name, IncidentSettings().severity(6.0).name
+        >>> IncidentSettings().severity(0.5).name, IncidentSettings().severity(5.0).name
         ('informational', 'medium')
         """
         for level, share in ((Level.critical, 4.0), (Level.high, 2.0), (Level.medium, 1.0), (Level.low, 1 / 6)):

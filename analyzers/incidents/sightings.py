@@ -146,6 +146,8 @@ class Heard(msgspec.Struct, frozen=True, gc=False):
     sightings: tuple[Sighting, ...] = ()
     #: When the host first had anything to say, µs, if that is now; -1: not now.
     born: int = -1
+    #: When it first had, if it is forgotten now; -1: it is not.
+    left: int = -1
 
 
 def links_of(user: str, *addresses: str, host: str = "") -> list[str]:

@@ -32,6 +32,11 @@ class Watch:
         #: When the first was seen, if it was since this was last read, µs; else -1.
         self.born = -1
 
+    @property
+    def since(self) -> int:
+        """Return when the host first had anything to say, µs; -1: it never had."""
+        return -1 if self._rarity is None else self._rarity.born
+
     def signals(self, signals: Iterable[Signal], place: int, event: Event | None = None) -> list[Sighting]:
         """Return the sightings of an event's signals, or of a window's; ``place`` is where it stands in time, µs."""
         minute = place - place % MINUTE

@@ -7,7 +7,7 @@ from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.sightings import Sighting
 from state.alerts import Level
 
-#: Risk of a rule, by level, where it is rare. A medium one is half of an incident of severity medium.
+#: Risk of a rule, by level, where it is rare. A high one makes an incident of severity medium.
 LEVELS = {Level.informational: 0.25, Level.low: 1.0, Level.medium: 3.0, Level.high: 6.0, Level.critical: 12.0}
 #: Risk that another system's own word adds. Its high is not ours: half.
 TOLD = {Level.informational: 0.0, Level.low: 0.0, Level.medium: 1.5, Level.high: 3.0, Level.critical: 6.0}

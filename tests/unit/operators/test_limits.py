@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from analyzers.anomaly.settings import AnomalySettings
 from analyzers.host import WINDOW, HostEvents
+from analyzers.incidents.sightings import Heard
 from analyzers.metrics import MetricSet, Partial
 from analyzers.metrics.partial import Distinct
 from analyzers.router import Candidate, Router
@@ -154,7 +155,8 @@ def test_forgotten_host_leaves_no_state_and_begins_anew() -> None:
     logic.on_batch([window])
     gone = HostForgotten("a", DAY, "a")
     out, discard = logic.on_batch([gone])
-    assert (list(out), discard) == ([gone], True)
+    # Incidents are told since when it counted among those who have anything to say; this one never had.
+    assert (list(out), discard) == ([gone, Heard("a", DAY)], True)
     out, discard = logic.on_batch([window, gone, HostEvents("a", DAY, Partial({0: 1}), DAY, DAY, 2)])
     assert discard is False
     assert [one.events for one in out if hasattr(one, "first_seen")] == [2]

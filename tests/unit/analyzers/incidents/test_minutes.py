@@ -86,6 +86,20 @@ def test_nothing_is_released_while_a_host_is_missing_and_all_at_the_end() -> Non
     assert [minute.start for minute in minutes.release()] == [7 * W]
 
 
+def test_hosts_that_are_forgotten_are_told_of_with_the_minute_in_which_they_are() -> None:
+    minutes = Minutes(1)
+    minutes.hear(Heard("h1", W, (sighting("h1", 1, 0),), W))
+    minutes.hear(Heard("h2", 5 * W, left=2 * W))
+    minutes.hear(Heard("h1", 9 * W, (sighting("h1", 9, 0),)))
+    minutes = Minutes.restore(1, minutes.snapshot())
+    for start in (1, 5, 9):
+        minutes.close(WindowClosed(0, start * W, 1))
+    assert [(m.start // W, m.born, m.left) for m in minutes.release()] == [
+        (1, [("h1", W)], []),
+        (9, [], [(5 * W, 2 * W)]),
+    ]
+
+
 def counts(rule: str, n: int) -> AlertCount:
     cites = [(n * 10 + i, f"t-0-{n * 10 + i}", b"raw") for i in range(10)]
     return AlertCount(Told(rule, f"name {n}"), 10, n * 10, n * 10 + 9, cites, [f"user:u{n}"])
