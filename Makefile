@@ -12,6 +12,8 @@ STAMP := $(VENV)/winnow.stamp
 # Bytewax has wheels for these two only. Set PYTHON to use a certain interpreter.
 VERSIONS := 3.12 3.11
 PYTHON ?=
+# Tests that run at a time: most of them wait for servers. Each process has servers of its own.
+JOBS ?= 2
 FITS := import sys, ensurepip; sys.exit(f"{sys.version_info[0]}.{sys.version_info[1]}" not in "$(VERSIONS)".split())
 MINOR := import sys; print(sys.version_info[:2])
 
@@ -56,7 +58,7 @@ demo: $(STAMP) ## Start everything embedded, feed live traffic with attacks in i
 	@exec $(BIN)/winnow demo $(ARGS)
 
 test: $(STAMP) ## Run all tests; ARGS="-k name" narrows them, WINNOW_DATA names the real data sets
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(STAMP) ## Lint, format, types, layers
 	$(BIN)/ruff check .

@@ -11,8 +11,8 @@ from msgspec import structs
 from pydantic import BaseModel, ValidationError
 
 from analyzers.alerts import AlertSettings
-from analyzers.anomaly.settings import AnomalySettings
-from analyzers.host import HostEvents, Tuning
+from analyzers.anomaly.settings import AnomalySettings, Tuning
+from analyzers.host import HostEvents
 from analyzers.router import Candidate
 from state.alerts import Level
 from state.control import Control, Refusal, Setting, decode, refuse

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
-from msgspec import structs
 
-from analyzers.anomaly.budget import MINUTE, Verdict
-from analyzers.anomaly.budget_anomaly import Anomaly, Reading
-from analyzers.anomaly.habits import Habits, meaning_of
-from analyzers.anomaly.settings import AnomalySettings, BudgetSettings
-from analyzers.metrics import Meaning, MetricSet, Partial
-from state.alerts import Level, Signal
+from analyzers.anomaly.barrier import Report
+from analyzers.anomaly.budget import MINUTE
+from analyzers.anomaly.habits import Habits
+from analyzers.anomaly.settings import AnomalySettings, BudgetSettings, Tuning
+from analyzers.incidents.sightings import Alerts
+from analyzers.incidents.watch import Watch
+from analyzers.metrics import MetricSet, Partial
+from state.alerts import Signal
 from state.windows import HostSeen, HostWindow
 
 #: Length of a window, seconds. Stored data: changing it needs a new snapshot version.
@@ -20,19 +22,6 @@ WINDOW_SECONDS = 60
 WINDOW = WINDOW_SECONDS * 1_000_000
 #: Lengths of the roll-ups, seconds.
 ROLLUPS = (600, 3600)
-
-
-class Tuning(msgspec.Struct, frozen=True):
-    """Settings of anomalies that were changed while the flow runs; ``None``: as configured."""
-
-    per_day: int | None = None
-    least: float | None = None
-    mute_minutes: float | None = None
-
-    def of(self, settings: BudgetSettings) -> BudgetSettings:
-        """Return the settings with these changes."""
-        changed = {name: value for name, value in structs.asdict(self).items() if value is not None}
-        return settings.model_copy(update=changed) if changed else settings
 
 
 class HostEvents(msgspec.Struct, frozen=True):
@@ -48,6 +37,8 @@ class HostEvents(msgspec.Struct, frozen=True):
     events: int = 0
     #: Settings that hold in this window, where they are not the configured ones.
     tuning: Tuning | None = None
+    #: Alerts of other systems, by rule.
+    alerts: Alerts | None = None
 
 
 class _Saved(msgspec.Struct):
@@ -58,12 +49,11 @@ class _Saved(msgspec.Struct):
     habits: bytes
     #: Until when a limit that was passed says all there is to say of a metric, µs.
     limited: dict[int, int]
-    #: Of the anomaly that others are added to.
-    rule: str
     rollups: dict[int, tuple[int, Partial]]
     events: int
     first_seen: int
     last_seen: int
+    watch: tuple[Any, ...] | None
 
 
 class Host:
@@ -72,29 +62,30 @@ class Host:
     >>> from analyzers.metrics import Metric, MetricSet, Partial
     >>> host = Host("web-1", MetricSet([Metric("events", "all events", "count")]), AnomalySettings())
     >>> rows, signals = host.close_window(HostEvents("web-1", 0, Partial({0: 7}), 5, 9, 7))
-    >>> rows[0].values, signals, host.seen().events
-    ((7.0,), [], 7)
+    >>> rows[0].values, signals, host.report.unusual, host.seen().events
+    ((7.0,), [], None, 7)
     """
 
-    VERSION = 2
+    VERSION = 4
 
     def __init__(self, name: str, metrics: MetricSet, settings: AnomalySettings) -> None:
         self.name = name
-        #: What became of the last window, if something in it was unusual.
-        self.verdict: Verdict | None = None
+        #: What the last window was like.
+        self.report: Report | None = None
+        #: What it has to say for incidents.
+        self.watch = Watch(name)
         self._metrics = metrics
         self._settings = settings
         self._versions = (("metrics", metrics.version),)
         self._habits = Habits(name, metrics, settings)
         self._limited: dict[int, int] = {}
-        self._rule = ""
         self._rollups: dict[int, tuple[int, Partial]] = {}
         self._events = 0
         self._first_seen = 0
         self._last_seen = 0
 
     def close_window(self, window: HostEvents) -> tuple[list[HostWindow], list[Signal]]:
-        """Score a closed window, then learn from it; return the rows to store and what is worth saying."""
+        """Score a closed window, then learn from it; return the rows to store and what passed a limit."""
         values = window.partial.values() if window.partial else {}
         self._events += window.events
         if window.events:
@@ -103,9 +94,7 @@ class Host:
         budget = window.tuning.of(self._settings) if window.tuning else self._settings
         signals = self._check_limits(values, window, budget)
         judged = self._habits.judge(window.start, values, self._limited, budget)
-        self.verdict = judged.verdict
-        if judged.verdict is not None and judged.verdict.anomaly is not None:
-            signals.append(self._say(judged.verdict, judged.verdict.anomaly))
+        self.report = Report(self.name, window.start, judged.unusual, window.tuning)
         rows = list(self._roll_up(window))
         if judged.scores:
             order = sorted(judged.scores, key=lambda i: self._metrics.names[i])
@@ -130,7 +119,9 @@ class Host:
 
     def seen(self) -> HostSeen:
         """Return the host's totals."""
-        return HostSeen(self.name, self._events, self._first_seen, self._last_seen)
+        born = self._habits.born
+        judged_from = 0 if born is None else born + round(self._settings.warm_hours * 60 * MINUTE)
+        return HostSeen(self.name, self._events, self._first_seen, self._last_seen, judged_from)
 
     def _check_limits(self, values: dict[int, float], window: HostEvents, budget: BudgetSettings) -> list[Signal]:
         """Return a signal for each metric past its limit, which tells no anomaly for a while."""
@@ -159,32 +150,6 @@ class Host:
                 )
             )
         return signals
-
-    def _say(self, verdict: Verdict, anomaly: Anomaly) -> Signal:
-        """Return an anomaly as a signal; one that is added to another is a signal of the same rule and alert."""
-        lead, *others = (self._meaning(reading) for reading in anomaly.passed)
-        if verdict.status == "alarm" or not self._rule:
-            self._rule = f"{anomaly.lead.metric}:{anomaly.lead.side}"
-        meanings = (lead, *others)
-        return Signal(
-            kind="anomaly",
-            rule=self._rule,
-            name=lead.name,
-            level=min(max(meaning.severity for meaning in meanings), Level.medium),
-            entity=self.name,
-            time=anomaly.time,
-            opened=anomaly.opened,
-            reason=anomaly.text(),
-            techniques=tuple(dict.fromkeys(t for meaning in meanings for t in meaning.techniques)),
-            tactics=tuple(dict.fromkeys(t for meaning in meanings for t in meaning.tactics)),
-            versions=self._versions,
-        )
-
-    def _meaning(self, reading: Reading) -> Meaning:
-        meaning = meaning_of(self._metrics.metrics[self._metrics.names.index(reading.metric)], reading)
-        if meaning is None:
-            raise ValueError(f"metric {reading.metric} has no meaning of a {reading.side}")
-        return meaning
 
     def _roll_up(self, window: HostEvents) -> Iterator[HostWindow]:
         for seconds in ROLLUPS:
@@ -217,11 +182,11 @@ class Host:
                 self._metrics.names,
                 self._habits.snapshot(),
                 self._limited,
-                self._rule,
                 self._rollups,
                 self._events,
                 self._first_seen,
                 self._last_seen,
+                self.watch.snapshot(),
             )
         )
 
@@ -239,7 +204,7 @@ class Host:
         moved = {old: metrics.names.index(n) for old, n in enumerate(saved.names) if n in metrics.names}
         host._habits = Habits.restore(saved.name, metrics, settings, saved.habits, moved)
         host._limited = {moved[i]: until for i, until in saved.limited.items() if i in moved}
-        host._rule = saved.rule
+        host.watch = Watch.restore(saved.name, saved.watch)
         for seconds, (start, partial) in saved.rollups.items():
             kept = Partial(
                 {moved[i]: v for i, v in partial.sums.items() if i in moved},

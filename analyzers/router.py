@@ -28,6 +28,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     lowest: Level | None = None
     #: Whether the text judge read its text.
     judged: bool = False
+    #: Start of the window with which its shard counts it, µs; told when it is released.
+    window: int = 0
 
     @property
     def order(self) -> tuple[int, str, int]:

@@ -43,9 +43,13 @@ class Window(NamedTuple):
 
 def load(data: Path) -> dict[str, list[Window]]:
     """Return the windows of each scenario, by time and then host."""
+    return {name: windows(text) for name, text in load_texts(data).items()}
+
+
+def load_texts(data: Path) -> dict[str, str]:
+    """Return the table of each scenario as CSV, by name."""
     with (data / ARCHIVE).open("rb") as packed, zstandard.ZstdDecompressor().stream_reader(packed) as stream:
-        scenarios = dict(_files(stream))
-    return {name: windows(text) for name, text in sorted(scenarios.items())}
+        return dict(sorted(_files(stream)))
 
 
 def windows(text: str) -> list[Window]:

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ import msgspec
 
 from analyzers.anomaly.rarity import Rarity, Surprise
 from analyzers.anomaly.rarity_fleet import Fleet
+from analyzers.anomaly.scorers.light import LightBank
+from analyzers.anomaly.scorers.windows import WindowBank
 from benchmarks.ait_ads_data import WINDOW, Window, judged, minutes
 from benchmarks.gaussian import GaussianScorer
 
@@ -140,6 +143,31 @@ def gaussian(windows: Sequence[Window]) -> list[float]:
     return scores
 
 
+def bank(make: type[LightBank] | type[WindowBank], windows: Sequence[Window]) -> list[float]:
+    """Score by a bank of each host on the count of every rule that it has shown: the greatest surprise of those seen.
+
+    As in the flow, a silent minute is a window of zeros, for the first hour of silence.
+    """
+    banks: dict[str, LightBank | WindowBank] = {}
+    columns: dict[str, dict[str, int]] = {}
+    last: dict[str, int] = {}
+    scores = []
+    for window in windows:
+        mine, order = banks.setdefault(window.host, make(0)), columns.setdefault(window.host, {})
+        begin = last.get(window.host, window.start - WINDOW) + WINDOW
+        for start in range(begin, min(window.start, begin + 60 * WINDOW), WINDOW):
+            mine.learn([0.0] * len(order), start)
+        last[window.host] = window.start
+        for rule in window.counts:
+            order.setdefault(rule, len(order))
+        mine.grow(len(order))
+        row = [float(window.counts.get(rule, 0)) for rule in order]
+        surprises = mine.surprises(row, window.start)
+        scores.append(max(float(surprises[order[rule]]) for rule in window.counts))
+        mine.learn(row, window.start)
+    return scores
+
+
 def half_space_trees(windows: Sequence[Window]) -> list[float]:
     """Score by River's HalfSpaceTrees, one a host, over log(1 + count) of every rule of the scenario."""
     from river import anomaly
@@ -158,5 +186,7 @@ def half_space_trees(windows: Sequence[Window]) -> list[float]:
 BASELINES: dict[str, Callable[[Sequence[Window]], list[float]]] = {
     "plain rarity": plain_rarity,
     "GaussianScorer": gaussian,
+    "light": partial(bank, LightBank),
+    "windows": partial(bank, WindowBank),
     "HalfSpaceTrees": half_space_trees,
 }

@@ -156,6 +156,7 @@ def hosts(rows: Sequence[HostRow]) -> None:
             "Minute": [row.metrics.get(EVENTS_METRIC) for row in rows],
             "Score": [row.score for row in rows],
             "Last seen": [row.last_seen for row in rows],
+            "New until": [row.warming_until for row in rows],
             **{visible(name): [row.metrics.get(name) for row in rows] for name in names},
         }
         number = streamlit.column_config.NumberColumn
@@ -168,6 +169,7 @@ def hosts(rows: Sequence[HostRow]) -> None:
                 "Minute": number(width=60, format="localized", help="Events in its newest minute"),
                 "Score": number(width=50, format="%.2f", help="Highest anomaly score in that minute"),
                 "Last seen": _clock(),
+                "New until": _clock("Its metrics tell no anomaly before; rules and limits are as for any host"),
                 "Host": streamlit.column_config.TextColumn(width=76, pinned=True),
                 "Worst": streamlit.column_config.TextColumn(width=82),
             },
@@ -272,8 +274,8 @@ def height(rows: int) -> int:
     return (rows + 1) * ROW + 11
 
 
-def _clock() -> Any:
-    return streamlit.column_config.DatetimeColumn(format="MM-DD HH:mm", timezone="UTC", width=88)
+def _clock(said: str | None = None) -> Any:
+    return streamlit.column_config.DatetimeColumn(format="MM-DD HH:mm", timezone="UTC", width=88, help=said)
 
 
 def _moment(time: datetime) -> str:

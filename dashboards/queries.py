@@ -217,7 +217,9 @@ def hosts(connection: Connection, *, limit: int = 200) -> list[HostRow]:
             FROM alerts a LEFT JOIN alert_reviews r ON r.alert_id = a.id GROUP BY a.entity
         ),
         listed AS (
-            SELECT h.host, h.events, h.first_seen, h.last_seen, coalesce(a.alerts, 0) AS alerts,
+            SELECT h.host, h.events, h.first_seen, h.last_seen,
+                   CASE WHEN h.judged_from > h.last_seen THEN h.judged_from END AS warming_until,
+                   coalesce(a.alerts, 0) AS alerts,
                    coalesce(a.open_alerts, 0) AS open_alerts, a.worst
             FROM hosts h LEFT JOIN alerted a ON a.entity = h.host
             ORDER BY a.worst DESC NULLS LAST, open_alerts DESC, h.events DESC, h.host LIMIT %s
@@ -259,11 +261,11 @@ def _alert(row: Sequence[Any]) -> AlertRow:
 
 
 def _host(row: Sequence[Any]) -> HostRow:
-    host, events, first, last, alerted, opened, worst, window, names, values, scores = row
+    host, events, first, last, warming, alerted, opened, worst, window, names, values, scores = row
     metrics = dict(zip(names or (), values or (), strict=False))
     seen = [score for score in scores or () if score >= 0]
     return HostRow(
-        *(host, events, first, last, alerted, opened, None if worst is None else Level(worst)),
+        *(host, events, first, last, warming, alerted, opened, None if worst is None else Level(worst)),
         *(window, metrics, max(seen) if seen else None),
     )
 

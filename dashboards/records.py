@@ -133,6 +133,8 @@ class HostRow(msgspec.Struct, frozen=True):
     events: int
     first_seen: datetime
     last_seen: datetime
+    #: Until when the host is new, and its metrics tell no anomaly; none once it is judged.
+    warming_until: datetime | None
     alerts: int
     #: Alerts that no analyst closed, and the highest level among them.
     open_alerts: int

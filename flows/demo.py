@@ -165,7 +165,10 @@ def _agreed(database: psycopg.Connection[Any], settings: Settings, sent: int, se
     ).fetchone()
     consumed, rejected, skipped, rule, bert, llm = (int(value or 0) for value in row or ())
     stored = {row[0] for row in database.execute("SELECT id FROM alerts")}
-    published = {orjson.loads(message)["id"] for message in read(settings, oldest=True, to_end=True)}
+    messages = [orjson.loads(message) for message in read(settings, oldest=True, to_end=True)]
+    published = {message["id"] for message in messages if message.get("type") != "incident"}
+    row = database.execute("SELECT count(*) FROM incidents WHERE state <> 'merged'").fetchone()
+    incidents = int(row[0]) if row else 0
     wrong = []
     if consumed != sent:
         wrong.append(f"{sent:,} messages were sent, the ledger counts {consumed:,}")
@@ -179,7 +182,7 @@ def _agreed(database: psycopg.Connection[Any], settings: Settings, sent: int, se
         "events": rule + bert + llm,
         "rejected": rejected,
         "alerts": len(stored),
-        "incidents": 0,
+        "incidents": incidents,
         "lanes": {"rule": rule, "bert": bert, "llm": llm},
         "events_per_second": round(consumed / seconds) if seconds > 0 else 0,
     }

@@ -13,10 +13,12 @@ from typing import Any
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
 
+from analyzers.anomaly.barrier import Report, WindowClosed
 from analyzers.anomaly.scorers.registry import make_scorer
 from analyzers.bert.judge import TextJudge
 from analyzers.bert.meanings import Bar
 from analyzers.control import Timeline
+from analyzers.incidents.sightings import Heard
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router import Router
@@ -27,13 +29,15 @@ from flows.settings import Settings, load_settings
 from flows.texts import load_texts
 from flows.usage import UsageError
 from operators.alerts import AlertLogic
-from operators.align import AlignLogic, HostItem
+from operators.align import AlignLogic, HostItem, Released
 from operators.batch import Collected, ShardItem
 from operators.bert import TextStep
 from operators.collect import SHARD_KEYS, Collector
 from operators.control import ControlSource
 from operators.files import FileSource
+from operators.fleet import AlarmLogic, FleetLogic, FleetOut
 from operators.host import Decided, HostLogic, HostOut, host_of
+from operators.incidents import KEY, IncidentLogic
 from operators.kafka import KafkaSource, list_partitions
 from operators.ledger import LedgerLogic
 from operators.models import Models
@@ -43,8 +47,9 @@ from operators.sinks import Out, Sink
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
 from operators.versions import Versions
-from state.alerts import Signal
+from state.alerts import FLEET, Signal
 from state.events import Rejected
+from state.incidents import IncidentUpdate
 from state.windows import HostSeen, HostWindow
 
 
@@ -86,14 +91,36 @@ def build(
     to_align, refused = (shards, []) if control is None else listen(flow, control, shards)
     logic = partial(AlignLogic, source.origins, settings.time, settings.limits, timeline)
     released = op.stateful_batch("align", to_align, logic)
-    items = op.map("by_host", released, by_host)
+    items = op.filter_map("by_host", released, by_host)
     hosts = op.stateful_batch(
         "host", items, partial(HostLogic, host_metrics, settings.anomaly, router, settings.alerts.lowest)
     )
 
-    at_once = op.flat_map("at_once", counted, at_once_by_entity)
-    in_order = op.filter_map("signals", hosts, signal_by_entity)
-    signals = op.merge("all_signals", at_once, in_order)
+    to_fleet = op.merge(
+        "to_fleet", op.filter_map("closed", released, closed_of_fleet), op.filter_map("reports", hosts, report_of_fleet)
+    )
+    fleet = op.stateful_batch("fleet", to_fleet, partial(FleetLogic, host_metrics, settings.anomaly))
+    unusual = op.merge("to_alarm", op.filter_map("unusual", fleet, unusual_by_host), op.filter_map("gone", hosts, gone))
+    alarms = op.stateful_batch("alarm", unusual, partial(AlarmLogic, host_metrics, settings.anomaly))
+
+    heard = op.merge(
+        "all_heard",
+        op.filter_map("closed_windows", released, for_incidents),
+        op.filter_map("heard", hosts, for_incidents),
+        op.filter_map("fleet_closed", fleet, for_incidents),
+        op.filter_map("alarms_heard", alarms, for_incidents),
+    )
+    group = settings.alerts.group_minutes * 60_000_000
+    incidents = op.stateful_batch("incidents", heard, partial(IncidentLogic, settings.incidents, group))
+
+    signals = op.merge(
+        "all_signals",
+        op.flat_map("at_once", counted, at_once_by_entity),
+        op.filter_map("signals", hosts, signal_by_entity),
+        op.filter_map("fleet_signals", fleet, signal_by_entity),
+        op.filter_map("alarm_signals", alarms, signal_by_entity),
+        op.filter_map("others_alerts", incidents, signal_by_entity),
+    )
     alerts = op.stateful_batch("alerts", signals, partial(AlertLogic, settings.alerts))
 
     read = op.flat_map("read", counted, read_by_origin)
@@ -104,6 +131,7 @@ def build(
         "out",
         op.key_rm("alerts_out", alerts),
         op.filter_map("windows_out", hosts, only_windows),
+        op.filter_map("incidents_out", incidents, only_incidents),
         op.key_rm("ledger_out", ledger),
         op.flat_map("dead_letters", counted, dead_letters),
         *refused,
@@ -156,9 +184,40 @@ def to_shards(collected: Collected) -> Iterable[tuple[str, ShardItem]]:
     return zip(SHARD_KEYS, collected.shards, strict=True)
 
 
-def by_host(released: tuple[str, HostItem]) -> tuple[str, HostItem]:
+def by_host(released: tuple[str, Released]) -> tuple[str, HostItem] | None:
     """Key what a shard released by its host."""
-    return host_of(released[1]), released[1]
+    item = released[1]
+    return None if isinstance(item, WindowClosed) else (host_of(item), item)
+
+
+def closed_of_fleet(released: tuple[str, Released]) -> tuple[str, WindowClosed | Report] | None:
+    """Keep which windows shards closed, for the one step that sees the fleet."""
+    return (FLEET, released[1]) if isinstance(released[1], WindowClosed) else None
+
+
+def report_of_fleet(out: tuple[str, HostOut]) -> tuple[str, WindowClosed | Report] | None:
+    """Keep what hosts say of their windows, for the same step."""
+    return (FLEET, out[1]) if isinstance(out[1], Report) else None
+
+
+def unusual_by_host(out: tuple[str, FleetOut]) -> tuple[str, Report | HostForgotten] | None:
+    """Key what no shift of the fleet explains by its host."""
+    return (out[1].host, out[1]) if isinstance(out[1], Report) else None
+
+
+def gone(out: tuple[str, HostOut]) -> tuple[str, Report | HostForgotten] | None:
+    """Keep which hosts are forgotten, keyed by host."""
+    return (out[1].host, out[1]) if isinstance(out[1], HostForgotten) else None
+
+
+def for_incidents(out: tuple[str, object]) -> tuple[str, Heard | WindowClosed] | None:
+    """Keep what is said for incidents, and up to when all of it has been said."""
+    return (KEY, out[1]) if isinstance(out[1], Heard | WindowClosed) else None
+
+
+def only_incidents(out: tuple[str, IncidentUpdate | Signal]) -> Out | None:
+    """Keep the incidents that changed."""
+    return out[1] if isinstance(out[1], IncidentUpdate) else None
 
 
 def at_once_by_entity(collected: Collected) -> Iterable[tuple[str, Signal | HostForgotten]]:
@@ -166,8 +225,8 @@ def at_once_by_entity(collected: Collected) -> Iterable[tuple[str, Signal | Host
     return [(signal.entity, signal) for signal in collected.at_once]
 
 
-def signal_by_entity(out: tuple[str, HostOut]) -> tuple[str, Signal | HostForgotten] | None:
-    """Keep the signals of the host step, and which hosts it forgot."""
+def signal_by_entity(out: tuple[str, object]) -> tuple[str, Signal | HostForgotten] | None:
+    """Keep signals, keyed by their entity, and which hosts are forgotten."""
     if isinstance(out[1], HostForgotten):
         return out[1].host, out[1]
     return (out[1].entity, out[1]) if isinstance(out[1], Signal) else None

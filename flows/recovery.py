@@ -19,6 +19,8 @@ import msgspec
 from bytewax.recovery import init_db_dir
 
 from analyzers.alerts import AlertBook
+from analyzers.anomaly.fleet import Fleet
+from analyzers.anomaly.telling import HostAlarm
 from analyzers.host import Host
 from analyzers.ledger import LedgerBook
 from flows.settings import Settings
@@ -26,6 +28,7 @@ from flows.usage import UsageError
 from operators.align import Aligner
 from operators.collect import SHARDS
 from operators.control import ControlPartition
+from operators.incidents import IncidentLogic
 from operators.kafka import KafkaPartition, KafkaSettings, offset_of
 from operators.kafka.topics import TopicIdentity, beyond_end, identify
 
@@ -40,7 +43,10 @@ SNAPSHOTS = {
     "source": KafkaPartition.VERSION,
     "align": Aligner.VERSION,
     "host": Host.VERSION,
+    "fleet": Fleet.VERSION,
+    "alarm": HostAlarm.VERSION,
     "alerts": AlertBook.VERSION,
+    "incidents": IncidentLogic.VERSION,
     "ledger": LedgerBook.VERSION,
     "control": ControlPartition.VERSION,
     "shards": SHARDS,

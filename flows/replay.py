@@ -109,9 +109,13 @@ def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
         whole.alerts.update(part.alerts)
         whole.hosts.update(part.hosts)
         whole.ledger.update(part.ledger)
+        whole.incidents.update(part.incidents)
     alerts = sorted(whole.alerts.values(), key=lambda alert: (alert.first_seen, alert.id))
     _write_lines(out / "alerts.jsonl", [orjson.dumps(alert.message()) for alert in alerts])
-    _write_lines(out / "incidents.jsonl", [])
+    # One that is part of another has no line of its own: the other names it among its aliases.
+    incidents = [incident for incident in whole.incidents.values() if incident.state != "merged"]
+    incidents.sort(key=lambda incident: (incident.first_seen, incident.id))
+    _write_lines(out / "incidents.jsonl", [orjson.dumps(incident.message()) for incident in incidents])
     rejected = [line for path in parts.glob("rejected-*.jsonl") for line in path.read_bytes().splitlines()]
     _write_lines(out / "rejected.jsonl", sorted(rejected, key=_place))
     rows = whole.ledger.values()
@@ -127,7 +131,7 @@ def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
         "late": total["late"],
         "future": total["future"],
         "alerts": len(alerts),
-        "incidents": 0,
+        "incidents": len(incidents),
         "lanes": {lane: total[lane] for lane in ("rule", "bert", "llm")},
         "hosts": {host: whole.hosts[host].events for host in sorted(whole.hosts)},
         "events_per_second": round(events / seconds) if seconds else 0,

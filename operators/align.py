@@ -15,8 +15,10 @@ import msgspec
 from bytewax.operators import StatefulBatchLogic
 from msgspec import structs
 
+from analyzers.anomaly.barrier import END, WindowClosed
 from analyzers.control import Change, Timeline
 from analyzers.host import WINDOW, HostEvents
+from analyzers.metrics import Partial
 from analyzers.router import Candidate
 from operators import metrics
 from operators.batch import END_OF_TIME, UNKNOWN, HostLate, OpenWindow, ShardItem
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: What the host step gets, in order.
 HostItem = HostEvents | Candidate | HostLate | HostForgotten
+#: What a shard releases: that, and which windows it has closed.
+Released = HostItem | WindowClosed
 #: New hosts of an open window beyond those that there is room for, until the surplus is counted together.
 SURPLUS = 256
 
@@ -43,6 +47,7 @@ class _Saved(msgspec.Struct):
     asleep: dict[str, int]
     strays: dict[str, int]
     next_window: int | None
+    uncounted: int
 
 
 class Aligner:
@@ -56,7 +61,7 @@ class Aligner:
         timeline: changes of live settings known so far.
     """
 
-    VERSION = 2
+    VERSION = 3
 
     def __init__(
         self,
@@ -79,8 +84,12 @@ class Aligner:
         self._strangers: dict[int, int] = {}
         #: Events counted under the overflow host since this was last read.
         self.overflowed = 0
+        #: Start of each window closed since this was last read, for how many hosts, and candidates released before.
+        self.closed: list[tuple[int, int, int]] = []
         self._next: int | None = None
         self._late: dict[str, list[HostLate]] = {}
+        #: Candidates released since a window was last closed.
+        self._uncounted = 0
         self._timeline = Timeline() if timeline is None else timeline.copy()
 
     @property
@@ -106,6 +115,8 @@ class Aligner:
         for (host, start), window in item.windows.items():
             if self._next is not None and start < self._next:
                 # Only a partition that came to the topic later can bring what is older than all windows still open.
+                if window.alerts:
+                    self._put(self._next, host, OpenWindow(Partial(), 0, 0, 0, window.alerts))
                 self._late.setdefault(host, []).append(HostLate(host, window.events, window.first, window.last))
                 continue
             self._put(start, host, window)
@@ -162,12 +173,20 @@ class Aligner:
             return out
         if self._next is None:
             self._next = self._first_window()
+        ended = False
         while self._next is not None and self._next + WINDOW + self.stagger <= watermark:
             self._pop_candidates(self._next + WINDOW + self.stagger, out)
             self._close(self._next, out)
             self._next = self._following(self._next, watermark)
+            ended = self._next is None
         self._pop_candidates(watermark, out)
+        if ended or (watermark >= END_OF_TIME and self._uncounted):
+            self._count_closed(END, 0)
         return out
+
+    def _count_closed(self, start: int, hosts: int) -> None:
+        self.closed.append((start, hosts, self._uncounted))
+        self._uncounted = 0
 
     def _first_window(self) -> int | None:
         start = min(self._starts.values(), default=None)
@@ -195,19 +214,26 @@ class Aligner:
                 self._overflow(opened, opened.pop(host))
         if roster.overflow in opened:
             roster.wake(roster.overflow, start)
+        hosts = 0
         for host in sorted(roster.awake):
             window = opened.get(host)
             if window is not None:
-                out.append(HostEvents(host, start, window.partial, window.first, window.last, window.events))
+                alerts = window.alerts or None
+                partial = window.partial if window.events else None
+                out.append(HostEvents(host, start, partial, window.first, window.last, window.events, None, alerts))
             elif start - roster.awake[host] <= self._silence:
                 out.append(HostEvents(host, start, None))
             else:
                 roster.tire(host)
+                continue
+            hosts += 1
+        self._count_closed(start, hosts)
 
     def _pop_candidates(self, before: int, out: list[HostItem]) -> None:
         waiting = self._candidates
         while waiting and waiting[0][0][0] < before:
-            candidate = heapq.heappop(waiting)[1]
+            candidate = structs.replace(heapq.heappop(waiting)[1], window=END if self._next is None else self._next)
+            self._uncounted += 1
             if self.roster.hear(candidate.event.host, candidate.time):
                 out.append(candidate)
             else:
@@ -220,7 +246,8 @@ class Aligner:
             structs.replace(signal, entity=overflow, reason=f"on {host}: {signal.reason}")
             for signal in candidate.signals
         )
-        out.append(Candidate(structs.replace(candidate.event, host=overflow), signals, candidate.time))
+        event = structs.replace(candidate.event, host=overflow)
+        out.append(Candidate(event, signals, candidate.time, window=candidate.window))
         if any(signal.level >= AT_ONCE for signal in signals):
             out += self.roster.stray(host, candidate.time)
 
@@ -236,7 +263,18 @@ class Aligner:
         waiting = [candidate for _, candidate in self._candidates]
         awake, asleep, strays = self.roster.awake, self.roster.asleep, self.roster.strays
         return msgspec.msgpack.encode(
-            _Saved(self.VERSION, self._watermarks, self._starts, windows, waiting, awake, asleep, strays, self._next)
+            _Saved(
+                self.VERSION,
+                self._watermarks,
+                self._starts,
+                windows,
+                waiting,
+                awake,
+                asleep,
+                strays,
+                self._next,
+                self._uncounted,
+            )
         )
 
     def restore(self, state: bytes) -> None:
@@ -259,10 +297,11 @@ class Aligner:
         for start, hosts in self._windows.items():
             self._strangers[start] = sum(host not in self.roster for host in hosts)
         self._next = saved.next_window
+        self._uncounted = saved.uncounted
 
 
-class AlignLogic(StatefulBatchLogic[ShardItem | Change, HostItem, bytes]):
-    """Wrap an Aligner for ``op.stateful_batch``. Emits what the host step takes, in canonical order.
+class AlignLogic(StatefulBatchLogic[ShardItem | Change, Released, bytes]):
+    """Wrap an Aligner for ``op.stateful_batch``. Emits what hosts take, in canonical order, and what was closed.
 
     Nothing is closed at EOF: a source that has ended says so by its watermark.
 
@@ -289,7 +328,7 @@ class AlignLogic(StatefulBatchLogic[ShardItem | Change, HostItem, bytes]):
         if state is not None:
             self._aligner.restore(state)
 
-    def on_batch(self, values: list[ShardItem | Change]) -> tuple[Iterable[HostItem], bool]:
+    def on_batch(self, values: list[ShardItem | Change]) -> tuple[Iterable[Released], bool]:
         """Take in a run of items, then release once."""
         aligner = self._aligner
         for item in values:
@@ -301,7 +340,9 @@ class AlignLogic(StatefulBatchLogic[ShardItem | Change, HostItem, bytes]):
                 self._change(item)
             else:
                 aligner.add(item)
-        released = aligner.release()
+        released: list[Released] = [*aligner.release()]
+        released += (WindowClosed(self._shard, *closed) for closed in aligner.closed)
+        aligner.closed.clear()
         if self._shard >= 0:
             metrics.OPEN_WINDOWS.labels(shard=self._shard).set(aligner.open_windows)
             metrics.WAITING_CANDIDATES.labels(shard=self._shard).set(aligner.waiting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from analyzers.incidents.sightings import Alerts, merge_alerts
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import Partial
 from analyzers.router import Candidate
@@ -70,13 +71,19 @@ class OpenWindow(msgspec.Struct):
     events: int
     first: int
     last: int
+    #: Alerts of other systems, by rule; those that came late are not among the events.
+    alerts: Alerts = {}
 
     def merge(self, other: OpenWindow) -> None:
         """Add another's counts to these."""
+        if other.alerts:
+            merge_alerts(self.alerts, other.alerts)
+        if not other.events:
+            return
         self.partial.merge(other.partial)
+        self.first = min(self.first, other.first) if self.events else other.first
+        self.last = max(self.last, other.last) if self.events else other.last
         self.events += other.events
-        self.first = min(self.first, other.first)
-        self.last = max(self.last, other.last)
 
 
 class HostLate(msgspec.Struct, frozen=True, gc=False):

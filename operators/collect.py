@@ -9,11 +9,13 @@ from msgspec import structs
 
 from analyzers.control import Timeline
 from analyzers.host import WINDOW
+from analyzers.incidents.sightings import MAX_COPY, MAX_LINKS, AlertCount, Told, links_of, merge_alerts
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet, Partial
 from analyzers.router import Candidate
 from operators.batch import Batch, Collected, HostLate, Judged, OpenWindow, ShardItem
-from state.alerts import Level
+from operators.formats.told import is_alert, told
+from state.alerts import MAX_EVIDENCE, Level
 from state.events import Event
 from state.ids import shard_of
 
@@ -58,6 +60,7 @@ class Collector:
             for index, watermark in reported.items():
                 counted[index] = structs.replace(counted[index], time=watermark)
         sources = self._count(counted, left_out, items)
+        self._sum_up(batch, items)
         candidates = self._candidates(judged, items)
         read = len(judged.texts) - len(judged.texts & signals.keys())
         versions = {"rules": judged.rules, "metrics": self._metrics.version}
@@ -129,6 +132,28 @@ class Collector:
             count(window.partial, group)
         return sources
 
+    def _sum_up(self, batch: Batch, items: list[ShardItem]) -> None:
+        """Add up other systems' alerts by host, minute and rule. Late ones count in the minute of their place.
+
+        So a flood of them costs what is here, and nothing at the exchange or after it.
+        """
+        kinds: dict[int, bool] = {}
+        found: defaultdict[tuple[str, int], defaultdict[str, list[tuple[Event, Told]]]]
+        found = defaultdict(lambda: defaultdict(list))
+        for index, event in enumerate(batch.events):
+            known = kinds.get(id(event.kind))
+            if known is None:
+                known = kinds[id(event.kind)] = is_alert(event.kind)
+            if known:
+                said = told(event)
+                found[event.host, _place(batch, index) // WINDOW * WINDOW][said.rule].append((event, said))
+        for (host, start), rules in found.items():
+            windows = items[self._shard(host)].windows
+            window = windows.get((host, start))
+            if window is None:
+                window = windows[host, start] = OpenWindow(Partial(), 0, 0, 0)
+            merge_alerts(window.alerts, {rule: _counted(alerts) for rule, alerts in rules.items()})
+
     def _reported(self, batch: Batch) -> dict[int, int]:
         """Return the late events that are connections reported at their end, to the watermark they met.
 
@@ -165,3 +190,23 @@ def _place(batch: Batch, index: int) -> int:
     """Return an event's place in the order of time, µs."""
     # Late: it comes after what the watermark has passed. Too far ahead: its own time may never come.
     return batch.late.get(index, batch.future.get(index, batch.events[index].time))
+
+
+def _counted(alerts: list[tuple[Event, Told]]) -> AlertCount:
+    """Add up alerts of one rule on one host in one minute."""
+    first = sorted(alerts, key=_mark)[:MAX_EVIDENCE] if len(alerts) > 1 else alerts
+    who = {(event.user, event.source_ip, event.destination_ip) for event, _ in alerts}
+    host = alerts[0][0].host
+    links = {link for user, *addresses in who for link in links_of(user, *addresses, host=host)}
+    return AlertCount(
+        first[0][1],
+        len(alerts),
+        first[0][0].time,
+        max(event.time for event, _ in alerts),
+        [(event.time, event.id, event.raw[:MAX_COPY]) for event, _ in first],
+        sorted(links)[:MAX_LINKS],
+    )
+
+
+def _mark(alert: tuple[Event, Told]) -> tuple[int, str]:
+    return alert[0].time, alert[0].id

@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 from bytewax.operators import StatefulBatchLogic
 
+from analyzers.anomaly.barrier import Report
 from analyzers.anomaly.settings import AnomalySettings
 from analyzers.host import Host, HostEvents
+from analyzers.incidents.sightings import Heard, Sighting
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router import Candidate, Lane, Router
@@ -39,7 +41,7 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 
 #: What the host step emits.
-HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten
+HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten | Report | Heard
 
 
 def host_of(item: HostItem) -> str:
@@ -104,11 +106,19 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                 host = self._new(host_of(value))
             if isinstance(value, HostEvents):
                 rows, signals = host.close_window(value)
-                if host.verdict is not None:
-                    metrics.UNUSUAL.labels(status=host.verdict.status).inc()
                 out += rows
                 # What many hosts did together says nothing about one.
-                out += overflowing(value) if host.name.startswith(RESERVED) else signals
+                if host.name.startswith(RESERVED):
+                    said = overflowing(value)
+                    out.append(Report(host.name, value.start))
+                else:
+                    said = signals
+                    out.append(host.report or Report(host.name, value.start))
+                out += said
+                sightings = host.watch.signals(said, value.start)
+                if value.alerts:
+                    sightings += host.watch.window(value.start, value.alerts)
+                out.append(_heard(host, value.start, sightings))
                 seen = seen or value.events > 0
             elif isinstance(value, HostLate):
                 host.add_late(value.events, value.first, value.last)
@@ -119,11 +129,9 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                 metrics.DECIDED.labels(lane=decision.lane).inc()
                 out.append(Decided(event.origin, event.offset // SPAN, decision.lane))
                 lowest = self._lowest if value.lowest is None else value.lowest
-                out += (
-                    msgspec.structs.replace(signal, raw=event.raw)
-                    for signal in value.signals
-                    if lowest <= signal.level < AT_ONCE
-                )
+                told = [signal for signal in value.signals if signal.level >= lowest]
+                out.append(_heard(host, value.window, host.watch.signals(told, value.time, event)))
+                out += (msgspec.structs.replace(signal, raw=event.raw) for signal in told if signal.level < AT_ONCE)
         if seen and host is not None:
             out.append(host.seen())
         self._host = host
@@ -132,3 +140,8 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
     def snapshot(self) -> Any:
         """Return the host's state."""
         return self._host.snapshot() if self._host is not None else None
+
+
+def _heard(host: Host, window: int, sightings: list[Sighting]) -> Heard:
+    born, host.watch.born = host.watch.born, -1
+    return Heard(host.name, window, tuple(sightings), born)

@@ -13,7 +13,7 @@ DECIDED = Counter("winnow_decided", "Events decided, by lane.", ["lane"])
 UNUSUAL = Counter(
     "winnow_unusual_windows",
     "Windows of hosts in which something was unusual, by what became of them: alarm or added (alerted), muted, quiet, "
-    "spent (the budget had no room), warming (the host is new).",
+    "shift (many hosts at once), spent (the budget had no room), warming (the host is new).",
     ["status"],
 )
 MATCHES = Counter("winnow_rule_matches", "Matches of Sigma rules, by level.", ["level"])
@@ -34,6 +34,12 @@ TEXT_SECONDS = Counter("winnow_text_seconds", "Time spent on judging texts.")
 ALERTS = Counter(
     "winnow_alerts", "Alerts raised, by kind and level; repeats of one are not counted.", ["kind", "level"]
 )
+INCIDENTS = Counter(
+    "winnow_incident_changes",
+    "Changes of incidents, by what changed (new, severity, merged, closed, grew) and their severity.",
+    ["change", "severity"],
+)
+OPEN_INCIDENTS = Gauge("winnow_open_incidents", "Incidents held open, those that are none yet among them.")
 LOST = Counter("winnow_lost_messages", "Messages that retention removed before they were read.", ["topic", "partition"])
 PARTITIONS_UNREAD = Gauge("winnow_partitions_unread", "Partitions added since the start, which nobody reads.")
 OVERFLOW = Counter(

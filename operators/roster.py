@@ -10,8 +10,11 @@ from __future__ import annotations
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-#: How names of hosts begin that are no hosts.
-RESERVED = "_overflow"
+from state.alerts import FLEET
+
+OVERFLOW = "_overflow"
+#: How names of hosts begin that are no hosts: hosts counted together, and the fleet.
+RESERVED = (OVERFLOW, FLEET)
 HOUR = 3_600_000_000
 
 
@@ -47,7 +50,7 @@ def overflow_host(shard: int) -> str:
     >>> overflow_host(7)
     '_overflow-07'
     """
-    return f"{RESERVED}-{shard:02d}"
+    return f"{OVERFLOW}-{shard:02d}"
 
 
 class Roster:

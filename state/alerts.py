@@ -10,6 +10,8 @@ import msgspec
 
 #: Evidence event ids an alert keeps, the first ones in canonical order.
 MAX_EVIDENCE = 20
+#: Entity of what is said of the whole fleet. No host's name begins so.
+FLEET = "_fleet"
 #: Version of the alert message's JSON schema (``state/schemas/alert.v1.json``).
 ALERT_VERSION = 1
 
@@ -28,8 +30,9 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     """One thing that a rule or a score said about one entity at one time; alerts group signals."""
 
     #: What said it: ``rule`` (a Sigma rule), ``threshold`` (a metric passed its limit), ``anomaly`` (a metric's score),
-    #: ``text`` (the text judge), ``loss`` (messages were gone before they were read).
-    kind: Literal["rule", "threshold", "anomaly", "text", "loss"]
+    #: ``text`` (the text judge), ``alert`` (another system's alert, found in the telemetry), ``loss`` (messages were
+    #: gone before they were read).
+    kind: Literal["rule", "threshold", "anomaly", "text", "alert", "loss"]
     #: Rule id, metric name with direction (``failed_logins:peak``), or label of the text (``sqli``).
     rule: str
     #: Title a person reads.
@@ -51,6 +54,11 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     versions: tuple[tuple[str, str], ...] = ()
     #: When what it belongs to began, µs, if that was before: the two are one alert. 0: at its own time.
     opened: int = 0
+    #: How many it stands for, and the time of the last, µs; 0: ``time``.
+    count: int = 1
+    last: int = 0
+    #: Further events that are evidence: time, id, raw bytes.
+    more: tuple[tuple[int, str, bytes], ...] = ()
 
 
 class Alert(msgspec.Struct, frozen=True, gc=False):

@@ -23,6 +23,11 @@ _fields = struct.Struct(">h").pack
 _int2 = struct.Struct(">ih").pack
 _int4 = struct.Struct(">ii").pack
 _int8 = struct.Struct(">iq").pack
+_float8 = struct.Struct(">id").pack
+
+
+#: A field without a value.
+NULL = struct.pack(">i", -1)
 
 
 def row(*fields: bytes) -> bytes:
@@ -62,6 +67,16 @@ def int8(value: int) -> bytes:
 def timestamp(value: int) -> bytes:
     """Encode ``timestamptz`` from µs since the Unix epoch."""
     return _int8(8, value - _EPOCH)
+
+
+def timestamp_or_null(value: int) -> bytes:
+    """Encode ``timestamptz``, 0 as null."""
+    return timestamp(value) if value else _length(-1)
+
+
+def double(value: float) -> bytes:
+    """Encode ``float8``."""
+    return _float8(8, value)
 
 
 def jsonb(value: Mapping[str, str | int]) -> bytes:

@@ -16,6 +16,17 @@ def alert_id(kind: str, rule: str, entity: str, window_start: int) -> str:
     return "a-" + _digest(kind, rule, entity, str(window_start), size=10)
 
 
+def incident_id(first_alert: str, minute: int) -> str:
+    """Return the id of the incident that began with the alert ``first_alert`` in the minute from ``minute`` on (µs).
+
+    The minute is in it because an alert of an hour may have a part in one incident and begin the next.
+
+    >>> incident_id("a-3aa9edac1b42c466b786", 0)
+    'i-a97745ca1f58f828572d'
+    """
+    return "i-" + _digest(first_alert, str(minute), size=10)
+
+
 def shard_of(host: str, shards: int) -> int:
     """Return the shard of a host. Stable across processes and versions: it is stored data.
 

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from state import copying
 from state.alerts import Alert, Evidence
+from state.incidents import Incident
 from state.ledger import LedgerRow
 from state.postgres import clean_key
 from state.windows import HostSeen, HostWindow
@@ -45,8 +46,17 @@ ALERTS = Table(
     key=1,
 )
 EVIDENCE = Table("evidence", ("event_id", "alert_id", "entity", "time", "raw"), key=2, dated=False)
-HOSTS = Table("hosts", ("host", "events", "first_seen", "last_seen"), key=1)
+HOSTS = Table("hosts", ("host", "events", "first_seen", "last_seen", "judged_from"), key=1)
 HOST_WINDOWS = Table("host_windows", ("host", "seconds", "start", "metrics", "values", "scores"), key=3, dated=False)
+INCIDENTS = Table(
+    "incidents",
+    (
+        *("id", "state", "severity", "score", "entities", "first_seen", "last_seen", "opened", "tactics", "techniques"),
+        *("alert_count", "evidence", "title", "explanation", "aliases", "merged_into"),
+    ),
+    key=1,
+)
+INCIDENT_ALERTS = Table("incident_alerts", ("incident_id", "alert_id", "position"), key=2, dated=False)
 LEDGER = Table("ledger", ("topic", "partition", "bucket", *_COUNTS, "sources", "versions", "rules"), key=3)
 
 
@@ -108,6 +118,39 @@ def alert_row(alert: Alert) -> Row:
     return Row((key,), data)
 
 
+def incident_row(incident: Incident) -> Row:
+    """Return the row of an incident."""
+    key = clean_key(incident.id)
+    data = copying.row(
+        copying.text(key),
+        copying.text(incident.state),
+        copying.int2(incident.severity),
+        copying.double(incident.score),
+        copying.texts(tuple(clean_key(entity) for entity in incident.entities)),
+        copying.timestamp(incident.first_seen),
+        copying.timestamp(incident.last_seen),
+        copying.timestamp_or_null(incident.opened),
+        copying.texts(incident.tactics),
+        copying.texts(incident.techniques),
+        copying.int8(incident.alert_count),
+        copying.texts(tuple(clean_key(event) for event in incident.evidence)),
+        copying.text(incident.title),
+        copying.text(incident.explanation),
+        copying.texts(incident.aliases),
+        copying.text(incident.merged_into),
+    )
+    return Row((key,), data)
+
+
+def incident_alert_rows(incident: Incident) -> list[Row]:
+    """Return the rows of the alerts that are part of an incident, in its order."""
+    key = clean_key(incident.id)
+    return [
+        Row((key, alert), copying.row(copying.text(key), copying.text(alert), copying.int4(position)))
+        for position, alert in enumerate(incident.alerts)
+    ]
+
+
 def evidence_row(evidence: Evidence) -> Row:
     """Return the row of a copied event."""
     key = (clean_key(evidence.event_id), clean_key(evidence.alert_id))
@@ -129,6 +172,7 @@ def host_row(host: HostSeen) -> Row:
         copying.int8(host.events),
         copying.timestamp(host.first_seen),
         copying.timestamp(host.last_seen),
+        copying.timestamp(host.judged_from) if host.judged_from else copying.NULL,
     )
     return Row((key,), data)
 

@@ -14,6 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from state.alerts import Alert, Evidence
 from state.copying import HEADER, TRAILER
+from state.incidents import Incident
 from state.ledger import LedgerRow
 from state.partitions import day_of, drop_before, ensure_days, existing_days
 from state.postgres import PostgresSettings, clean_key, explained, pool
@@ -22,12 +23,16 @@ from state.rows import (
     EVIDENCE,
     HOST_WINDOWS,
     HOSTS,
+    INCIDENT_ALERTS,
+    INCIDENTS,
     LEDGER,
     Row,
     Table,
     alert_row,
     evidence_row,
     host_row,
+    incident_alert_rows,
+    incident_row,
     ledger_row,
     statements,
     window_row,
@@ -49,6 +54,7 @@ class Pruned(msgspec.Struct, frozen=True):
     days: int
     alerts: int
     evidence: int
+    incidents: int
 
 
 class Store:
@@ -100,6 +106,11 @@ class Store:
 
         self._run(work)
 
+    def write_incidents(self, incidents: Sequence[Incident]) -> None:
+        """Set incidents by id, then which alerts are part of them."""
+        self._upsert(INCIDENTS, [incident_row(incident) for incident in incidents])
+        self._upsert(INCIDENT_ALERTS, [row for incident in incidents for row in incident_alert_rows(incident)])
+
     def write_hosts(self, hosts: Sequence[HostSeen]) -> None:
         """Set totals by host."""
         self._upsert(HOSTS, [host_row(host) for host in hosts])
@@ -113,10 +124,10 @@ class Store:
         self._upsert(LEDGER, [ledger_row(row) for row in rows])
 
     def prune(self, days: int, *, now: datetime | None = None) -> Pruned:
-        """Remove host windows, alerts and evidence whose event time is over ``days`` days back.
+        """Remove host windows, incidents, alerts and evidence whose event time is over ``days`` days back.
 
-        An alert that an analyst reviewed stays, with its evidence; so do hosts and the ledger, which grow by one row a
-        host and one row 10,000 messages.
+        An incident or alert that an analyst reviewed stays, with its alerts and evidence; so do hosts and the ledger,
+        which grow by one row a host and one row 10,000 messages.
         """
         if days < 1:
             raise ValueError(f"days must be at least 1, not {days}")
@@ -126,9 +137,20 @@ class Store:
             dropped = drop_before(connection, day_of(int(limit.timestamp() * 1_000_000)))
             with connection.transaction():
                 connection.execute("SET LOCAL statement_timeout = 0")
+                incidents = connection.execute(
+                    "DELETE FROM incidents i WHERE last_seen < %s "
+                    "AND NOT EXISTS (SELECT FROM incident_reviews r WHERE r.incident_id = i.id)",
+                    (limit,),
+                ).rowcount
+                connection.execute(
+                    "DELETE FROM incident_alerts p WHERE NOT EXISTS "
+                    "(SELECT FROM incidents i WHERE i.id = p.incident_id)"
+                )
                 alerts = connection.execute(
                     "DELETE FROM alerts a WHERE last_seen < %s "
-                    "AND NOT EXISTS (SELECT FROM alert_reviews r WHERE r.alert_id = a.id)",
+                    "AND NOT EXISTS (SELECT FROM alert_reviews r WHERE r.alert_id = a.id) "
+                    "AND NOT EXISTS (SELECT FROM incident_alerts p JOIN incident_reviews r USING (incident_id) "
+                    "WHERE p.alert_id = a.id)",
                     (limit,),
                 ).rowcount
                 evidence = connection.execute(
@@ -136,7 +158,7 @@ class Store:
                     "AND NOT EXISTS (SELECT FROM alerts a WHERE a.id = e.alert_id)",
                     (limit,),
                 ).rowcount
-            return Pruned(dropped, alerts, evidence)
+            return Pruned(dropped, alerts, evidence, incidents)
 
         return self._run(work)
 

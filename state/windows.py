@@ -27,3 +27,5 @@ class HostSeen(msgspec.Struct, frozen=True, gc=False):
     events: int
     first_seen: int
     last_seen: int
+    #: From when on its metrics tell anomalies, µs: until then it is new, and silent. 0 before its first window.
+    judged_from: int = 0

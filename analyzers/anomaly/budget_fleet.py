@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import msgspec
 from msgspec import structs
-from pydantic import BaseModel, ConfigDict, Field
 
 from analyzers.anomaly.budget import MINUTE
 from analyzers.anomaly.budget_anomaly import COMPANIONS, Reading, Side, Unusual
+from analyzers.anomaly.settings import ShiftSettings as ShiftSettings
 from state.alerts import iso
 
 #: Hosts and metrics that a shift names.
@@ -21,20 +21,6 @@ HOSTS = 1_000
 METRICS = 1_024
 #: Decades by which a host must lie above the median of a shift for not to be explained by it.
 STANDS_OUT = 2.0
-
-
-class ShiftSettings(BaseModel):
-    """When anomalies of many hosts are one of the fleet."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    hosts: int = Field(default=3, ge=2, le=HOSTS, description="Hosts that it takes at least.")
-    share: float = Field(default=0.25, gt=0, le=1, description="Share of all hosts that it takes at least.")
-    span_minutes: float = Field(default=10.0, gt=0, le=1_440, description="Minutes within which they must be unusual.")
-    least: float = Field(default=3.0, ge=0, le=15, description="Decades from which a host counts as unusual.")
-    hold_minutes: float = Field(
-        default=60.0, ge=0, le=10_080, description="Minutes without a further host after which the shift is over."
-    )
 
 
 class Shift(msgspec.Struct, frozen=True):
@@ -193,97 +179,3 @@ class FleetShift:
         for key in list(self._metrics)[: max(0, len(self._metrics) - max(METRICS, len(touched)))]:
             del self._metrics[key]
         return touched
-
-
-class Complete(msgspec.Struct, frozen=True):
-    """A window that all shards have closed."""
-
-    start: int
-    #: Hosts known to all of them together.
-    hosts: int
-    unusual: list[Unusual]
-
-
-class _Closed(msgspec.Struct, array_like=True):
-    """A window that a shard has closed, and the hosts that it knew then."""
-
-    start: int
-    hosts: int
-
-
-class _SavedBarrier(msgspec.Struct):
-    version: int
-    shards: dict[int, list[_Closed]]
-    waiting: list[Unusual]
-
-
-class Barrier:
-    """Hold what is unusual until every shard has closed their window, so that the fleet is judged as a whole.
-
-    Shards close a window at different moments and on different workers; what is released does not depend on that.
-
-    >>> barrier = Barrier(2)
-    >>> barrier.add(0, 60_000_000, 3, [])
-    >>> barrier.release()
-    []
-    """
-
-    VERSION = 1
-
-    def __init__(self, shards: int) -> None:
-        self._count = shards
-        self._shards: dict[int, list[_Closed]] = {}
-        self._waiting: list[Unusual] = []
-
-    def add(self, shard: int, start: int, hosts: int, unusual: Sequence[Unusual]) -> None:
-        """Take in a window that a shard has closed; one call a window, in order of time.
-
-        Args:
-            shard: number of the shard, from 0.
-            start: when the window began, µs. Windows that a shard skips, because it knows no host, it must close too,
-                at least the last of them.
-            hosts: hosts that the shard knew when it closed the window.
-            unusual: what was unusual in the window.
-        """
-        self._shards.setdefault(shard, []).append(_Closed(start, hosts))
-        self._waiting += unusual
-
-    def release(self) -> list[Complete]:
-        """Return the windows in which something was unusual and that all shards have closed, oldest first."""
-        if len(self._shards) < self._count:
-            return []
-        closed = min(windows[-1].start for windows in self._shards.values())
-        ready: dict[int, list[Unusual]] = {}
-        waiting: list[Unusual] = []
-        for window in self._waiting:
-            if window.time <= closed:
-                ready.setdefault(window.time, []).append(window)
-            else:
-                waiting.append(window)
-        self._waiting = waiting
-        found = []
-        for start in sorted(ready):
-            hosts = sum(next(w.hosts for w in windows if w.start >= start) for windows in self._shards.values())
-            found.append(Complete(start, hosts, sorted(ready[start], key=lambda window: window.host)))
-        for windows in self._shards.values():
-            # The last one stays: it says how far the shard is.
-            windows[:] = [w for w in windows[:-1] if w.start > closed] + windows[-1:]
-        return found
-
-    def snapshot(self) -> bytes:
-        """Return the state as versioned bytes."""
-        return msgspec.msgpack.encode(_SavedBarrier(self.VERSION, self._shards, self._waiting))
-
-    @classmethod
-    def restore(cls, shards: int, state: bytes) -> Barrier:
-        """Return one that goes on from a snapshot.
-
-        Raises:
-            ValueError: the snapshot is of another version.
-        """
-        saved = msgspec.msgpack.decode(state, type=_SavedBarrier)
-        if saved.version != cls.VERSION:
-            raise ValueError(f"barrier: snapshot version {saved.version} cannot be read")
-        barrier = cls(shards)
-        barrier._shards, barrier._waiting = saved.shards, saved.waiting
-        return barrier

@@ -1,4 +1,4 @@
-"""The habits of a host: how unusual each of its metrics is in a window, and whether that is worth saying."""
+"""The habits of a host: how unusual each of its metrics is in a window."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from analyzers.anomaly.budget import Alarm, Verdict
-from analyzers.anomaly.budget_anomaly import UNUSUAL, Reading, decades, unusual
-from analyzers.anomaly.scorers.light import Band, LightBank
+from analyzers.anomaly.budget_anomaly import UNUSUAL, Reading, Unusual, decades, unusual
 from analyzers.anomaly.scorers.registry import make_scorer, scorer_types
 from analyzers.anomaly.scorers.scorer import TIME, Scorer
+from analyzers.anomaly.scorers.windows import Band, WindowBank
 from analyzers.anomaly.settings import AnomalySettings, BudgetSettings
-from analyzers.metrics import Meaning, Metric, MetricSet
+from analyzers.metrics import Meaning, MetricSet
 
 #: Scorer of every metric of which the settings say nothing.
-DEFAULT = LightBank.NAME
+DEFAULT = WindowBank.NAME
+#: Scorer of metrics that are promoted.
+RICH = "rich"
 #: Decades that a score of ``ALARM`` counts as, where a scorer gives no probabilities.
-UNCALIBRATED = 3.0
+UNCALIBRATED = 4.0
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What became of a window."""
+    """What was found of a window."""
 
     #: Score of each metric, by index in the metric set: 0 to 1, -1 while it is being learned.
     scores: dict[int, float]
-    #: Of the host's alarm; none if nothing was unusual enough to be asked about.
-    verdict: Verdict | None = None
+    #: What is unusual enough to be asked about, if anything is.
+    unusual: Unusual | None = None
 
 
 class _Saved(msgspec.Struct):
@@ -39,31 +40,33 @@ class _Saved(msgspec.Struct):
     bank: bytes
     #: Scorers that the settings chose: name and state.
     chosen: dict[int, tuple[str, bytes]]
-    alarm: bytes
+    #: Rich ones of metrics that were telling, the longest untold first.
+    promoted: list[tuple[int, bytes]]
 
 
 class Habits:
     """What is usual of a host's metrics. ``judge`` once a window, in order of time; it scores, then learns.
 
-    Every metric seen on the host is scored by one call of a ``LightBank``, before its habituation: the host's ``Alarm``
-    has its own. A metric seen before and absent now counts as 0. Scorers see square roots, by which the spread of
-    counts is much the same at any level (Anscombe, 1948): one large peak does not hide the dips. What the settings
-    choose another scorer for is in the bank too, for its band.
+    Every metric seen on the host is scored by one call of a ``WindowBank``. A metric seen before and absent now counts
+    as 0, so a dip is seen. What the settings choose another scorer for is in the bank too, for its band. A metric in
+    which something was unusual enough to be asked about is promoted, if ``promote`` allows it: it has a rich scorer as
+    well, and the surprise of whichever is more surprised. Of too many the one that was silent for longest is demoted.
 
     A peak tells if it is above the band and the metric's ``floor``, a dip if it is below the band and the middle of
-    that is at least ``usual``; either only if the metric says what it means.
+    that is at least ``usual``; either only if the metric says what it means. What tells nothing is named beside what
+    does. Whether it is worth saying is not decided here.
 
     >>> from analyzers.metrics import MetricSet
-    >>> habits = Habits("web-1", MetricSet.load(), AnomalySettings(warm_hours=0))
+    >>> habits = Habits("web-1", MetricSet.load(), AnomalySettings(least=3))
     >>> for minute in range(300):
     ...     judged = habits.judge(minute * 60_000_000, {0: 250.0 + minute % 7})
-    >>> judged.verdict is None, 0.0 < judged.scores[0] < 0.9
+    >>> judged.unusual is None, 0.0 <= judged.scores[0] < 0.9
     (True, True)
-    >>> habits.judge(300 * 60_000_000, {0: 4_000.0}).verdict.anomaly.lead.side
+    >>> habits.judge(300 * 60_000_000, {0: 4_000.0}).unusual.readings[0].side
     'peak'
     """
 
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, host: str, metrics: MetricSet, settings: AnomalySettings) -> None:
         self._host = host
@@ -71,14 +74,14 @@ class Habits:
         self._settings = settings
         self._born: int | None = None
         self._order: list[int] = []
-        self._bank = LightBank(0)
+        self._bank = WindowBank(0)
         self._chosen: dict[int, Scorer] = {}
-        self._alarm = Alarm(host, settings)
+        self._promoted: dict[int, Scorer] = {}
 
     @property
-    def refused(self) -> int:
-        """Return how many anomalies the budget had no room for."""
-        return self._alarm.refused
+    def born(self) -> int | None:
+        """Return the start of the host's first window, µs, if there was one."""
+        return self._born
 
     def judge(
         self,
@@ -87,7 +90,7 @@ class Habits:
         limited: Collection[int] = (),
         budget: BudgetSettings | None = None,
     ) -> Judged:
-        """Score a window, judge it, and learn from it.
+        """Score a window, then learn from it.
 
         Args:
             start: start of the window, µs.
@@ -98,17 +101,19 @@ class Habits:
         self._grow(start, values)
         if not self._order:
             return Judged({})
-        # A sum of what a sender says may be negative.
-        row = np.sqrt([max(values.get(index, 0.0), 0.0) for index in self._order])
+        row = np.array([values.get(index, 0.0) for index in self._order])
         surprises = self._bank.surprises(row, start)
         scores = 1.0 - 10.0**-surprises
         scores[~self._bank.warm] = -1.0
         for index, scorer in self._chosen.items():
             self._score_chosen(index, scorer, start, row, scores, surprises)
-        budget = budget or self._settings
-        verdict = self._verdict(start, values, surprises, limited, budget)
+        for index, scorer in self._promoted.items():
+            self._score_promoted(index, scorer, start, row, scores, surprises)
+        found = self._unusual(start, values, surprises, limited, (budget or self._settings).least)
         self._bank.learn(row, start)
-        return Judged(dict(zip(self._order, scores.tolist(), strict=True)), verdict)
+        if found is not None and self._settings.promote:
+            self._promote(found)
+        return Judged(dict(zip(self._order, scores.tolist(), strict=True)), found)
 
     def _grow(self, start: int, values: Mapping[int, float]) -> None:
         if self._born is None:
@@ -142,32 +147,54 @@ class Habits:
         scores[column] = score if score > 0.0 or scores[column] >= 0.0 else -1.0
         scorer.learn_one(x, value)
 
-    def _verdict(
+    def _score_promoted(
+        self,
+        index: int,
+        scorer: Scorer,
+        start: int,
+        row: npt.NDArray[np.float64],
+        scores: npt.NDArray[np.float64],
+        surprises: npt.NDArray[np.float64],
+    ) -> None:
+        column, x = self._order.index(index), {TIME: start}
+        value = float(row[column])
+        score = scorer.score_one(x, value)
+        surprises[column] = max(surprises[column], decades(score))
+        scores[column] = max(scores[column], score)
+        scorer.learn_one(x, value)
+
+    def _promote(self, found: Unusual) -> None:
+        for reading in found.readings:
+            index = self._metrics.names.index(reading.metric)
+            if not reading.tells or index in self._chosen:
+                continue
+            scorer = self._promoted.pop(index, None)
+            while self._promoted and len(self._promoted) >= self._settings.promote:
+                del self._promoted[next(iter(self._promoted))]
+            self._promoted[index] = scorer or make_scorer(RICH)
+
+    def _unusual(
         self,
         start: int,
         values: Mapping[int, float],
         surprises: npt.NDArray[np.float64],
         limited: Collection[int],
-        budget: BudgetSettings,
-    ) -> Verdict | None:
-        if surprises.max() < max(budget.least, UNUSUAL):
+        least: float,
+    ) -> Unusual | None:
+        if surprises.max() < max(least, UNUSUAL):
             return None
         band = self._bank.band(start)
         readings = [
             self._reading(column, values.get(self._order[column], 0.0), float(surprises[column]), band, limited)
             for column in np.flatnonzero(surprises >= UNUSUAL).tolist()
         ]
-        window = unusual(self._host, start, start if self._born is None else self._born, readings, budget.least)
-        if window is None:
-            return None
-        self._alarm.settings = budget
-        return self._alarm.judge(window)
+        return unusual(self._host, start, start if self._born is None else self._born, readings, least)
 
     def _reading(self, column: int, value: float, surprise: float, band: Band, limited: Collection[int]) -> Reading:
         index = self._order[column]
         metric = self._metrics.metrics[index]
         # What is counted is never below 0.
-        middle, low, high = (max(float(edge[column]), 0.0) ** 2 for edge in band)
+        middle, low, high = (max(float(edge[column]), 0.0) for edge in band)
         if value > high:
             tells = metric.peak is not None and value >= metric.floor
         else:
@@ -180,7 +207,8 @@ class Habits:
     def snapshot(self) -> bytes:
         """Return the state as versioned bytes."""
         chosen = {index: (scorer.name, scorer.snapshot()) for index, scorer in self._chosen.items()}
-        saved = _Saved(self.VERSION, self._born, self._order, self._bank.snapshot(), chosen, self._alarm.snapshot())
+        promoted = [(index, scorer.snapshot()) for index, scorer in self._promoted.items()]
+        saved = _Saved(self.VERSION, self._born, self._order, self._bank.snapshot(), chosen, promoted)
         return msgspec.msgpack.encode(saved)
 
     @classmethod
@@ -200,7 +228,6 @@ class Habits:
             raise ValueError(f"habits of {host}: snapshot version {saved.version} cannot be read")
         habits = cls(host, metrics, settings)
         habits._born = saved.born
-        habits._alarm = Alarm.restore(settings, saved.alarm)
         habits._bank.load(saved.bank)
         columns = [column for column, index in enumerate(saved.metrics) if index in moved]
         if len(columns) < len(saved.metrics):
@@ -213,6 +240,9 @@ class Habits:
                 continue
             known, numbers = before.get(index, ("", b""))
             habits._chosen[index] = scorer_types()[name].restore(numbers) if known == name else make_scorer(name)
+        for index, numbers in saved.promoted[-settings.promote :] if settings.promote else []:
+            if index in moved and moved[index] not in habits._chosen:
+                habits._promoted[moved[index]] = scorer_types()[RICH].restore(numbers)
         return habits
 
 
@@ -223,8 +253,3 @@ def tags(meaning: Meaning) -> tuple[str, ...]:
     ('attack.credential-access', 'attack.t1110')
     """
     return tuple(f"attack.{name.lower()}" for name in (*meaning.tactics, *meaning.techniques))
-
-
-def meaning_of(metric: Metric, reading: Reading) -> Meaning | None:
-    """Return what a reading of a metric means, if it means anything."""
-    return metric.dip if reading.side == "dip" else metric.peak

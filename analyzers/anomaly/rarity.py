@@ -7,38 +7,21 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from river import base
 
 from analyzers.anomaly.rarity_fleet import SPREAD, UNKNOWN, WINDOW, Usual, exposure, follow, key_of, magnitude
+from analyzers.anomaly.surprise import Standing
+from analyzers.anomaly.surprise import Surprise as Surprise
 
 #: One value held: key, decayed number of windows with it, last of them, and weight, mean and variance of
 #: log(1 + count). Half precision is finer than the least spread. Stored data.
 ROW = struct.Struct("<QfIBee")
-#: Share of the count's surprise that is added to the gap's, and the most that is believed of it (decades).
-COUNT_WEIGHT = 0.5
-COUNT_CAP = 6.0
-#: Sightings that the fleet's mean and variance of a count are worth beside the host's own.
-COUNT_PRIOR = 5.0
 #: Decades from which a surprise supports another of the same window, or raises those of the following minutes.
 NOTABLE = 3.0
 #: Half-life of that rise, in windows.
 CARRY_HALF_LIFE = 30.0
 #: Decades beyond which a probability of 1 - 10^-s is 1 in a float.
 MOST = 15.0
-
-
-class Surprise(msgspec.Struct, frozen=True):
-    """Why a value is rare."""
-
-    value: str
-    count: float
-    #: Decades, -log10 of a probability: seen at all, and so often. ``total`` is gap + COUNT_WEIGHT * times.
-    gap: float
-    times: float
-    total: float
-    #: Windows in which it is expected once; of the host's past, shrunk to the fleet's.
-    expected_every: float
 
 
 class Rarity(base.AnomalyDetector):
@@ -123,31 +106,24 @@ class Rarity(base.AnomalyDetector):
         self, x: Mapping[Any, float], *, t: int | None = None, usual: Mapping[str, Usual] | None = None
     ) -> list[Surprise]:
         """Return each value's surprise, the greatest first; arguments as of ``surprise_one``."""
+        found = [
+            self.standing(value, t=t).surprise(value, count, UNKNOWN if usual is None else usual.get(value, UNKNOWN))
+            for value, count in x.items()
+            if magnitude(count)
+        ]
+        found.sort(key=lambda surprise: (-surprise.total, surprise.value))
+        return found
+
+    def standing(self, value: str, *, t: int | None = None) -> Standing:
+        """Return what this host has shown of a value before the window that began at ``t`` (µs). Does not learn."""
         now = self._window(t)
         half_life, strength = self.half_life * 1e6 / WINDOW, self.strength * 1e6 / WINDOW
         windows = exposure(now - self._birth, half_life) if self._birth >= 0 else 0.0
-        found: list[Surprise] = []
-        for value, count in x.items():
-            seen = magnitude(count)
-            if not seen:
-                continue
-            fleet = UNKNOWN if usual is None else usual.get(value, UNKNOWN)
-            mean, variance, weight = fleet.mean, fleet.variance, 0.0
-            at = self._find(key_of(value))
-            if at < 0:
-                active = self._pushed * 2.0 ** ((self._pushed_at - now) / half_life)
-            else:
-                _, active, last, weight, own_mean, own_variance = ROW.unpack_from(self._rows, at)
-                active *= 2.0 ** ((last - now) / half_life)
-                mean = (weight * own_mean + COUNT_PRIOR * mean) / (weight + COUNT_PRIOR)
-                variance = (weight * own_variance + COUNT_PRIOR * variance) / (weight + COUNT_PRIOR)
-            rate = (active + strength * fleet.rate) / (windows + strength)
-            gap = -math.log10(-math.expm1(-rate))
-            z = (seen - mean) / max(math.sqrt(variance), SPREAD)
-            times = min(-math.log10(max(0.5 * math.erfc(z / math.sqrt(2.0)), 1e-12)), COUNT_CAP) if z > 0 else 0.0
-            found.append(Surprise(value, count, gap, times, gap + COUNT_WEIGHT * times, 1.0 / rate))
-        found.sort(key=lambda surprise: (-surprise.total, surprise.value))
-        return found
+        at = self._find(key_of(value))
+        if at < 0:
+            return Standing(self._pushed * 2.0 ** ((self._pushed_at - now) / half_life), windows, strength)
+        _, active, last, weight, mean, variance = ROW.unpack_from(self._rows, at)
+        return Standing(active * 2.0 ** ((last - now) / half_life), windows, strength, weight, mean, variance)
 
     def learn_one(
         self, x: Mapping[Any, float], *, t: int | None = None, usual: Mapping[str, Usual] | None = None

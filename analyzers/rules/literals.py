@@ -71,10 +71,10 @@ class Budget:
 
 
 class FieldAtoms:
-    """The atoms of one field, numbered, and the texts met lately with those they satisfy.
+    r"""The atoms of one field, numbered, and the texts met lately with those they satisfy.
 
     >>> atoms = FieldAtoms({Atom("suffix", "cmd.exe"): 7, Atom("exact", "a"): 9}, Budget(10_000))
-    >>> atoms.of("C:\\CMD.EXE"), atoms.of("A"), atoms.of("b")
+    >>> atoms.of(r"C:\CMD.EXE"), atoms.of("A"), atoms.of("b")
     ((7,), (9,), ())
     """
 

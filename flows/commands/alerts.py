@@ -1,4 +1,4 @@
-"""``winnow alerts tail``: read the alert topic and drop repeats."""
+"""``winnow alerts tail``: read alerts and incidents from their topic and drop repeats."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
@@ -25,7 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     tail = actions.add_parser(
         "tail",
         help="print alerts as they are raised",
-        description="Print alerts from Kafka, one JSON message a line, each id once, until Ctrl-C.",
+        description="Print alerts from Kafka, one JSON message a line, each once, until Ctrl-C; so incidents (type "
+        "incident), when they appear, become more severe, part of another, or closed.",
     )
     tail.add_argument("--all", action="store_true", help="begin with the oldest alert that Kafka still has")
     tail.add_argument("--end", action="store_true", help="stop at the end of the topic instead of waiting for more")
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read(settings: Settings, oldest: bool, to_end: bool) -> Iterator[bytes]:
-    """Yield the raw alert messages of the alert topic, each id once.
+    """Yield the raw messages of the alert topic, each alert once and each change of an incident.
 
     Raises:
         UsageError: Kafka cannot be reached, or the topic does not exist.
@@ -85,7 +87,7 @@ def read(settings: Settings, oldest: bool, to_end: bool) -> Iterator[bytes]:
                     continue
                 raw = message.value() or b""
                 try:
-                    alert_id = str(orjson.loads(raw)["id"])
+                    alert_id = repeat_key(orjson.loads(raw))
                 except (orjson.JSONDecodeError, KeyError, TypeError):
                     print(f"winnow: {topic}-{message.partition()}-{message.offset()} is no alert", file=sys.stderr)
                     continue
@@ -97,6 +99,12 @@ def read(settings: Settings, oldest: bool, to_end: bool) -> Iterator[bytes]:
                 yield raw
     finally:
         consumer.close()
+
+
+def repeat_key(message: dict[str, Any]) -> str:
+    """Return what a repeat of a message has in common with it: the id, of an incident also what it then was."""
+    name = str(message["id"])
+    return f"{name} {message['state']} {message['severity']}" if message.get("type") == "incident" else name
 
 
 def _say(error: KafkaError) -> None:

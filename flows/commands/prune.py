@@ -14,9 +14,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "prune",
-        help="remove old host windows, alerts and evidence from Postgres",
-        description="Remove host windows, alerts and evidence whose event time is more than N days back. Alerts that "
-        "an analyst reviewed stay, with their evidence; so do the list of hosts and the ledger.",
+        help="remove old host windows, incidents, alerts and evidence from Postgres",
+        description="Remove host windows, incidents, alerts and evidence whose event time is more than N days back. "
+        "Incidents and alerts that an analyst reviewed stay, with their evidence; so do the list of hosts and the "
+        "ledger.",
     )
     parser.add_argument("--days", type=int, metavar="N", help="days to keep (default: postgres.retention_days)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
@@ -32,5 +33,8 @@ def run(args: argparse.Namespace) -> int:
     settings.reachable()
     with Store(settings, patience=0.0) as store:
         pruned = store.prune(days)
-    print(f"removed {pruned.days} days of host windows, {pruned.alerts} alerts, {pruned.evidence} evidence events")
+    print(
+        f"removed {pruned.days} days of host windows, {pruned.incidents} incidents, {pruned.alerts} alerts, "
+        f"{pruned.evidence} evidence events"
+    )
     return 0

@@ -216,6 +216,9 @@ def _classifiable(data: dict[str, Any], at: Position, process: str) -> tuple[str
 
 
 def _kind(data: dict[str, Any], at: Position) -> Kind:
+    rule = data.get("rule")
+    if type(rule) is dict and "id" in rule and "level" in rule:
+        return kind("json.wazuh", "intrusion_detection", "alert")
     paths = at.json_paths
     return _told_kind(*(_text(data, paths[name])[:256] for name in ("dataset", "action", "category", "outcome")))
 

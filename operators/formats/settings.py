@@ -53,6 +53,7 @@ class JsonMapping(BaseModel):
             "computer_name",
             "device_id",
             "device",
+            "agent.name",
         ),
         description="Name or address of the host that the event is about, never of the collector.",
     )

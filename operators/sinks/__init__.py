@@ -6,11 +6,12 @@ from bytewax.outputs import DynamicSink
 
 from analyzers.alerts import AlertUpdate
 from state.events import Rejected
+from state.incidents import IncidentUpdate
 from state.ledger import LedgerRow
 from state.windows import HostSeen, HostWindow
 
 #: Everything the flow puts out.
-Out = AlertUpdate | HostWindow | HostSeen | LedgerRow | Rejected
+Out = AlertUpdate | IncidentUpdate | HostWindow | HostSeen | LedgerRow | Rejected
 
 
 class Sink(DynamicSink[Out]):

@@ -1,4 +1,4 @@
-"""Write alerts and dead letters to Kafka, keyed by entity and by origin."""
+"""Write alerts, incidents and dead letters to Kafka, keyed by entity, by id and by origin."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from operators.liveness import liveness
 from operators.sinks import Out, Sink
 from operators.sinks.waiting import Waiting
 from state.events import Rejected
+from state.incidents import IncidentUpdate
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,9 @@ MAX_DEAD_LETTER = 65_536
 
 
 class KafkaSink(Sink):
-    """At least once: an alert is written when it appears, under an id that a reader can drop repeats by; a rejected
-    message with its reason. While the broker is away the flow waits."""
+    """At least once: an alert is written when it appears, under an id that a reader can drop repeats by; an incident
+    when it appears, becomes more severe, becomes part of another, or closes; a rejected message with its reason. While
+    the broker is away the flow waits."""
 
     name = "kafka"
 
@@ -105,6 +107,12 @@ class KafkaSinkPartition(StatelessSinkPartition[Out]):
                 "topic": self._settings.alerts,
                 "key": item.alert.entity.encode(),
                 "value": orjson.dumps((item.opening or item.alert).message()),
+            }
+        if isinstance(item, IncidentUpdate) and item.change != "grew":
+            return {
+                "topic": self._settings.alerts,
+                "key": item.incident.id.encode(),
+                "value": orjson.dumps(item.incident.message()),
             }
         if isinstance(item, Rejected):
             topic, _, partition = item.origin.rpartition("-")

@@ -11,6 +11,7 @@ from analyzers.alerts import AlertUpdate
 from operators.sinks import Out, Sink
 from state.alerts import Alert
 from state.events import Rejected
+from state.incidents import Incident, IncidentUpdate
 from state.ledger import LedgerRow
 from state.windows import HostSeen
 
@@ -21,6 +22,7 @@ class Part(msgspec.Struct):
     alerts: dict[str, Alert] = msgspec.field(default_factory=dict)
     hosts: dict[str, HostSeen] = msgspec.field(default_factory=dict)
     ledger: dict[str, LedgerRow] = msgspec.field(default_factory=dict)
+    incidents: dict[str, Incident] = msgspec.field(default_factory=dict)
 
 
 class PartsSink(Sink):
@@ -50,6 +52,8 @@ class PartsPartition(StatelessSinkPartition[Out]):
         for item in items:
             if isinstance(item, AlertUpdate):
                 part.alerts[item.alert.id] = item.alert
+            elif isinstance(item, IncidentUpdate):
+                part.incidents[item.incident.id] = item.incident
             elif isinstance(item, HostSeen):
                 part.hosts[item.host] = item
             elif isinstance(item, LedgerRow):

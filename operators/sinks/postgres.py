@@ -1,4 +1,4 @@
-"""Write alerts, evidence, host windows, hosts and the ledger to Postgres, by idempotent upsert."""
+"""Write alerts, evidence, incidents, host windows, hosts and the ledger to Postgres, by idempotent upsert."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from operators.liveness import liveness
 from operators.sinks import Out, Sink
 from operators.sinks.waiting import Waiting
 from state.alerts import MAX_EVIDENCE
+from state.incidents import IncidentUpdate
 from state.ledger import LedgerRow
 from state.postgres import DatabaseAway, PostgresSettings
 from state.store import Store
@@ -51,6 +52,7 @@ class PostgresPartition(StatelessSinkPartition[Out]):
         updates = [item for item in items if isinstance(item, AlertUpdate)]
         alerts = [update.alert for update in updates]
         evidence = [copy for update in updates for copy in update.evidence]
+        incidents = [item.incident for item in items if isinstance(item, IncidentUpdate)]
         windows = [item for item in items if isinstance(item, HostWindow)]
         hosts = [item for item in items if isinstance(item, HostSeen)]
         ledger = [item for item in items if isinstance(item, LedgerRow)]
@@ -60,6 +62,7 @@ class PostgresPartition(StatelessSinkPartition[Out]):
             self._until_done(lambda: self._store.write_alerts(alerts))
             self._until_done(lambda: self._store.write_evidence(evidence))
             self._until_done(lambda: self._store.trim_evidence(full))
+            self._until_done(lambda: self._store.write_incidents(incidents))
             self._until_done(lambda: self._store.write_host_windows(windows))
             self._until_done(lambda: self._store.write_hosts(hosts))
             self._until_done(lambda: self._store.write_ledger(ledger))

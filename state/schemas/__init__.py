@@ -13,6 +13,7 @@ from jsonschema.exceptions import best_match
 
 from state.alerts import ALERT_VERSION
 from state.control import CONTROL_VERSION, KINDS
+from state.incidents import INCIDENT_VERSION
 
 
 class SchemaError(ValueError):
@@ -31,6 +32,25 @@ def validate_alert(message: Mapping[str, Any]) -> None:
     error = best_match(_validator().iter_errors(message))
     if error is not None:
         raise SchemaError(f"alert{error.json_path[1:]}: {error.message[:300]}")
+
+
+@functools.cache
+def incident_schema(version: int = INCIDENT_VERSION) -> dict[str, Any]:
+    """Return the JSON schema of incident messages of one version."""
+    schema: dict[str, Any] = json.loads((files(__name__) / f"incident.v{version}.json").read_text("utf-8"))
+    return schema
+
+
+def validate_incident(message: Mapping[str, Any]) -> None:
+    """Raise ``SchemaError`` unless ``message`` is an incident message of the version that this Winnow writes."""
+    error = best_match(_incident_validator().iter_errors(message))
+    if error is not None:
+        raise SchemaError(f"incident{error.json_path[1:]}: {error.message[:300]}")
+
+
+@functools.cache
+def _incident_validator() -> Draft202012Validator:
+    return Draft202012Validator(incident_schema(), format_checker=FormatChecker())
 
 
 @functools.cache

@@ -219,7 +219,10 @@ def fill(store: Store, *, now: int | None = None, repeats: int = 3) -> int:
     store.write_host_windows(_windows(chance, start))
     store.write_hosts(
         [
-            HostSeen(host, rate * 60 * 60 * 9, now - 9 * 60 * MINUTE, now - chance.randrange(20_000_000))
+            HostSeen(
+                *(host, rate * 60 * 60 * 9, now - 9 * 60 * MINUTE, now - chance.randrange(20_000_000)),
+                judged_from=now + 15 * 60 * MINUTE,
+            )
             for host, rate in HOSTS.items()
         ]
     )

@@ -52,6 +52,9 @@ SETTINGS = {
             "mute_minutes": 0,
             "habituation": 0,
             "scorers": {"bytes_out": "gaussian"},
+            # So many hosts at once are no shift of this fleet.
+            "shift": {"share": 1.0},
+            "least": 3.0,
         }
     ),
 }

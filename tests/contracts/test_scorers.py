@@ -144,13 +144,12 @@ class TestEveryScorerInTheFlow:
             assert found == expected, f"stopped after {stop}"
 
     def test_a_peak_forty_times_what_is_usual_is_told_with_its_band(self, name: str) -> None:
-        habits = Habits("web-1", METRICS, AnomalySettings(warm_hours=0, scorers={METRICS.names[0]: name}))
+        habits = Habits("web-1", METRICS, AnomalySettings(least=2.5, scorers={METRICS.names[0]: name}))
         for minute, values in enumerate(self.windows(620)):
-            verdict = habits.judge(minute * MINUTE, values).verdict
-            assert verdict is None or verdict.anomaly is None
-        verdict = habits.judge(620 * MINUTE, {0: 9_000.0, 1: 2.0}).verdict
-        assert verdict is not None and verdict.anomaly is not None
-        lead = verdict.anomaly.lead
+            assert habits.judge(minute * MINUTE, values).unusual is None
+        found = habits.judge(620 * MINUTE, {0: 9_000.0, 1: 2.0}).unusual
+        assert found is not None
+        lead = found.readings[0]
         assert (lead.metric, lead.side) == (METRICS.names[0], "peak")
         assert 120 < lead.low < 230 < lead.high < 350
 

@@ -98,7 +98,8 @@ def ledger(dsn: str) -> dict[str, int]:
 
 def published(bootstrap: str, topic: str) -> Counter[str]:
     """Return how often each alert id stands in an alert topic; ``winnow alerts tail`` would drop the repeats."""
-    return Counter(orjson.loads(value)["id"] for value in stored(bootstrap, topic))
+    messages = map(orjson.loads, stored(bootstrap, topic))
+    return Counter(message["id"] for message in messages if message.get("type") != "incident")
 
 
 def stored(bootstrap: str, topic: str) -> list[bytes]:

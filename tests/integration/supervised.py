@@ -21,9 +21,10 @@ from typing import Any
 import orjson
 import psutil
 
-from flows.commands.alerts import read
+from flows.commands.alerts import read, repeat_key
 from state.postgres import DatabaseAway, connect
 from state.revisions import migrate
+from state.schemas import validate_alert, validate_incident
 from tests.integration.live import environment, settings
 
 #: What the flow owns and what it says of it; not when a row was last written.
@@ -31,6 +32,9 @@ TABLES = {
     "alerts": "id, kind, rule, name, level, entity, window_start, first_seen, last_seen, count, reason, techniques, "
     "tactics, evidence, versions::text",
     "evidence": "event_id, alert_id, entity, time, raw",
+    "incidents": "id, state, severity, score, entities, first_seen, last_seen, opened, tactics, techniques, "
+    "alert_count, evidence, title, explanation, aliases, merged_into",
+    "incident_alerts": 'incident_id, alert_id, "position"',
     "hosts": "host, events, first_seen, last_seen",
     "host_windows": 'host, seconds, start, metrics, "values", scores',
     "ledger": "topic, partition, bucket, consumed, rejected, skipped, absent, lost, rule, bert, llm, late, future, "
@@ -154,7 +158,7 @@ def run(variables: dict[str, str], workers: int = 1) -> Iterator[Run]:
 
 
 def content(bootstrap: str, variables: dict[str, str], topic: str) -> dict[str, list[Any]]:
-    """Return all that a run has left behind: its tables, and its alert messages, the first of each id."""
+    """Return all that a run has left behind: its tables, and its messages of alerts and incidents, without repeats."""
     found: dict[str, list[Any]] = {}
     with connect(variables["WINNOW_POSTGRES__DSN"]) as database:
         for table, columns in TABLES.items():
@@ -164,13 +168,16 @@ def content(bootstrap: str, variables: dict[str, str], topic: str) -> dict[str, 
     messages: dict[str, Any] = {}
     for raw in read(known, oldest=True, to_end=True):
         message = orjson.loads(raw)
-        messages.setdefault(message["id"], message)
-    found["messages"] = [messages[key] for key in sorted(messages)]
+        validate = validate_incident if message.get("type") == "incident" else validate_alert
+        validate(message)
+        messages.setdefault(repeat_key(message), message)
+    for name, wanted in (("messages", False), ("incident_messages", True)):
+        found[name] = [messages[key] for key in sorted(messages) if (messages[key].get("type") == "incident") == wanted]
     return found
 
 
 #: How many columns, from the first, tell rows apart.
-KEYS = {"alerts": 1, "evidence": 2, "hosts": 1, "host_windows": 3, "ledger": 3}
+KEYS = {"incidents": 1, "incident_alerts": 2, "alerts": 1, "evidence": 2, "hosts": 1, "host_windows": 3, "ledger": 3}
 
 
 def differences(one: dict[str, list[Any]], other: dict[str, list[Any]]) -> list[str]:
@@ -191,8 +198,8 @@ def differences(one: dict[str, list[Any]], other: dict[str, list[Any]]) -> list[
 
 
 def _by_key(name: str, rows: list[Any]) -> dict[str, dict[str, Any]]:
-    if name == "messages":
-        return {row["id"]: row for row in rows}
+    if name.endswith("messages"):
+        return {repeat_key(row): row for row in rows}
     columns = TABLES[name].split(", ")
     return {repr(row[: KEYS[name]]): dict(zip(columns, row, strict=True)) for row in rows}
 

@@ -33,7 +33,7 @@ START = 1_704_700_800  # Monday 2024-01-08 08:00 UTC
 MINUTE = 60_000_000
 #: Minutes in which much more happens than usual, and the minute from which that is to be said.
 BURSTS, FROM, CUT, MINUTES = (140, 144, 145, 150), 145, 143, 155
-#: River's scorer is surprised by each burst anew, the light one by the first of them.
+#: River's scorer is surprised by each burst anew, Winnow's own by the first of them.
 ANOMALY: dict[str, Any] = {
     "warm_hours": 0, "least": 15.0, "step": 0, "open_minutes": 0, "mute_minutes": 0, "habituation": 0,
     "scorers": {"events": "gaussian"},
@@ -49,7 +49,7 @@ def line(minute: int, second: float) -> bytes:
 def stream(minutes: range) -> list[bytes]:
     values = []
     for minute in minutes:
-        count = 300 if minute in BURSTS else random.Random(minute).randint(1, 60)
+        count = 240 if minute in BURSTS else random.Random(minute).randint(60, 140)
         values += [line(minute, i * 59.0 / count) for i in range(count)]
     return values
 
@@ -302,28 +302,28 @@ def test_what_the_command_writes_can_be_read_and_meets_its_schema(
 
     variables = {"WINNOW_KAFKA__BOOTSTRAP_SERVERS": kafka, "WINNOW_KAFKA__CONTROL": f"{topic_name}.control"}
     [untouched] = change(capsys, variables, "get", "anomaly.least")
-    assert untouched == {"name": "anomaly.least", "value": 2.5, "configured": 2.5}
+    assert untouched == {"name": "anomaly.least", "value": 4.0, "configured": 4.0}
     assert change(capsys, variables, "history") == []
     topics = AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics
     assert variables["WINNOW_KAFKA__CONTROL"] not in topics  # looking does not create it
 
-    change(capsys, variables, "set", "anomaly.least", "4", "--reason", "noise", "--author", "ann")
+    change(capsys, variables, "set", "anomaly.least", "5", "--reason", "noise", "--author", "ann")
     change(capsys, variables, "set", "anomaly.least", "3.5", "--reason", "more", "--from", "2090-01-01T00:00:00+01:00")
     change(capsys, variables, "set", "alerts.min_level", "medium", "--reason", "too many", "--author", "bob")
     until_in_force(capsys, variables, "anomaly.least")
     [now_and_next] = change(capsys, variables, "get", "anomaly.least")
-    assert (now_and_next["value"], now_and_next["author"]) == (4, "ann")
+    assert (now_and_next["value"], now_and_next["author"]) == (5, "ann")
     assert (now_and_next["next"]["value"], now_and_next["next"]["reason"]) == (3.5, "more")
     until_in_force(capsys, variables, "alerts.min_level")
-    assert [line["value"] for line in change(capsys, variables, "get")] == [5, 4.0, 60.0, "medium"]
+    assert [line["value"] for line in change(capsys, variables, "get")] == [5, 5, 60.0, "medium"]
     history = change(capsys, variables, "history", "anomaly.least")
     # "now" is a moment ahead, so that every worker has heard of it by then.
     assert history[0]["from"] > history[0]["written_at"]
-    assert [(h["value"], h["reason"], h["offset"]) for h in history] == [(4, "noise", 0), (3.5, "more", 1)]
+    assert [(h["value"], h["reason"], h["offset"]) for h in history] == [(5, "noise", 0), (3.5, "more", 1)]
     assert history[1]["from"] == "2089-12-31T23:00:00.000000Z"
     change(capsys, variables, "set", "anomaly.least", "default", "--reason", "back")
     until_in_force(capsys, variables, "anomaly.least", count=2)
-    assert change(capsys, variables, "get", "anomaly.least")[0]["value"] == 2.5
+    assert change(capsys, variables, "get", "anomaly.least")[0]["value"] == 4.0
 
     own = settings(kafka, topic_name).kafka
     found: list[bytes] = []

@@ -166,7 +166,8 @@ def test_hosts_with_the_worst_open_alerts_come_first_with_their_newest_metrics(
     settings: PostgresSettings, store: Store, reader: ConnectionPool
 ) -> None:
     store.write_hosts(
-        [HostSeen(host, n, T0 - MINUTE, T0) for n, host in enumerate(("quiet", "noisy", "closed", "bad"))]
+        [HostSeen(host, n, T0 - MINUTE, T0) for n, host in enumerate(("quiet", "noisy"))]
+        + [HostSeen("closed", 2, T0 - MINUTE, T0, T0 + MINUTE), HostSeen("bad", 3, T0 - MINUTE, T0, T0 - MINUTE)]
     )
     store.write_alerts(
         [
@@ -193,6 +194,9 @@ def test_hosts_with_the_worst_open_alerts_come_first_with_their_newest_metrics(
     assert (noisy.open_alerts, noisy.score) == (2, None)
     assert (closed.alerts, closed.open_alerts, closed.worst) == (1, 0, None)
     assert (quiet.metrics, quiet.window) == ({}, None)
+    # New is who has not been seen for long enough, not who once was.
+    assert closed.warming_until is not None and closed.warming_until > closed.last_seen
+    assert (bad.warming_until, quiet.warming_until) == (None, None)
 
 
 def test_a_metrics_history_skips_windows_without_it(store: Store, reader: ConnectionPool) -> None:

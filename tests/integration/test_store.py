@@ -14,10 +14,12 @@ from psycopg.rows import dict_row
 from pydantic import SecretStr, ValidationError
 
 from state.alerts import Alert, Evidence, Level, moment
-from state.ids import alert_id
+from state.ids import alert_id, incident_id
+from state.incidents import Incident
 from state.ledger import LedgerRow
 from state.partitions import existing_days
 from state.postgres import MAX_KEY_CHARS, DatabaseError, PostgresSettings, clean_key, connect, pool
+from state.reviews import find, queue, review
 from state.revisions import alembic_config, migrate, pending, schema_connection
 from state.store import Pruned, Store
 from state.windows import HostSeen, HostWindow
@@ -51,6 +53,14 @@ def an_alert(**changes: object) -> Alert:
     return msgspec.structs.replace(alert, **changes)
 
 
+def an_incident(**changes: object) -> Incident:
+    incident = Incident(
+        incident_id("a", T0), "open", Level.medium, 7.5, ("web-1", "user:kim"), T0, T0 + 5, 0, ("execution",),
+        ("T1059",), 3, (an_alert().id,), ("t-0-1", "t-0-2"), "A title", "What: …",
+    )  # fmt: skip
+    return msgspec.structs.replace(incident, **changes)
+
+
 def a_window(host: str = "web-1", start: int = T0, **changes: object) -> HostWindow:
     window = HostWindow(host, start, 60, ("bytes", "events"), (1e12, 7.0), (0.5, -1.0))
     return msgspec.structs.replace(window, **changes)
@@ -63,7 +73,7 @@ def test_a_second_migration_has_nothing_to_do_and_says_so(postgres_dsn: str) -> 
     announced = pending(postgres_dsn)
     first = migrate(postgres_dsn)
     assert (announced, pending(postgres_dsn)) == (first, [])
-    assert [line.split()[0] for line in first] == ["0001", "0002", "0003"]
+    assert [line.split()[0] for line in first] == ["0001", "0002", "0003", "0004", "0005"]
     assert migrate(postgres_dsn) == []
 
 
@@ -74,7 +84,7 @@ def test_machines_that_migrate_at_once_apply_each_revision_once(postgres_dsn: st
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(len(lines) for lines in applied) == [0, 0, 0, 3]
+    assert sorted(len(lines) for lines in applied) == [0, 0, 0, 5]
 
 
 def test_every_revision_can_be_taken_back(dsn: str, store: Store) -> None:
@@ -255,12 +265,61 @@ def test_prune_removes_what_is_old_and_keeps_what_an_analyst_reviewed(dsn: str, 
     store.write_host_windows([a_window(start=T0 - days * DAY) for days in (0, 29, 31, 400)])
     with connect(dsn) as connection:
         connection.execute("INSERT INTO alert_reviews (alert_id, author) VALUES ('a-kept', 'kim')")
-    assert store.prune(30, now=now) == Pruned(days=2, alerts=1, evidence=1)
+    assert store.prune(30, now=now) == Pruned(days=2, alerts=1, evidence=1, incidents=0)
     assert {row["id"] for row in rows(dsn, "SELECT id FROM alerts")} == {"a-kept", "a-new"}
     assert {row["alert_id"] for row in rows(dsn, "SELECT alert_id FROM evidence")} == {"a-kept", "a-new"}
     oldest = rows(dsn, "SELECT min(start) AS start FROM host_windows")[0]["start"]
     assert oldest == now - timedelta(days=29)
-    assert store.prune(30, now=now) == Pruned(0, 0, 0)
+    assert store.prune(30, now=now) == Pruned(0, 0, 0, 0)
+
+
+def test_an_incident_that_was_reviewed_stays_with_its_alerts(dsn: str, store: Store) -> None:
+    now = moment(T0)
+    alerts = [an_alert(id=alert_id("rule", name, "web-1", T0), last_seen=T0 - 40 * DAY) for name in ("r1", "r2")]
+    old, kept = (
+        an_incident(id=incident_id(alert.id, T0), alerts=(alert.id,), last_seen=T0 - 40 * DAY) for alert in alerts
+    )
+    store.write_alerts(alerts)
+    store.write_incidents([old, kept])
+    with connect(dsn) as connection:
+        found = find(connection, kept.id)
+        assert found is not None
+        review(connection, found, "closed", "kim", "a drill", "benign")
+    assert store.prune(30, now=now) == Pruned(days=0, alerts=1, evidence=0, incidents=1)
+    assert rows(dsn, "SELECT incident_id AS i, alert_id AS a FROM incident_alerts") == [
+        {"i": kept.id, "a": alerts[1].id}
+    ]
+
+
+# Incidents
+
+
+def test_what_an_analyst_closed_comes_back_only_when_it_is_more_severe(dsn: str, store: Store) -> None:
+    incident = an_incident()
+    store.write_incidents([incident])
+    with connect(dsn, autocommit=True) as connection:
+        [found] = queue(connection)
+        assert (found.status, found.evidence, found.opened) == ("new", ["t-0-1", "t-0-2"], None)
+        review(connection, found, "acknowledged", "kim", "looking")
+        assert [(i.status, i.author, i.reason) for i in queue(connection)] == [("acknowledged", "kim", "looking")]
+        review(connection, found, "closed", "lee", "a drill", "benign")
+        assert queue(connection) == []
+        assert [i.verdict for i in queue(connection, all=True)] == ["benign"]
+        store.write_incidents([msgspec.structs.replace(incident, alert_count=99)])
+        assert queue(connection) == []
+        store.write_incidents([msgspec.structs.replace(incident, severity=Level.high, opened=T0)])
+        assert [(i.status, i.severity, i.opened) for i in queue(connection)] == [("reopened", 3, moment(T0))]
+
+
+def test_an_incident_that_became_part_of_another_is_found_under_both_ids(dsn: str, store: Store) -> None:
+    young = an_incident(id=incident_id("b", 1), state="merged", merged_into=an_incident().id)
+    store.write_incidents([an_incident(aliases=(young.id,)), young])
+    with connect(dsn) as connection:
+        assert [incident.id for incident in queue(connection)] == [an_incident().id]
+        found = find(connection, young.id)
+        assert found is not None
+        assert found.id == an_incident().id
+        assert find(connection, "i-none") is None
 
 
 def test_prune_refuses_to_remove_everything(store: Store) -> None:

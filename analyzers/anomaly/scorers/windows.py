@@ -165,11 +165,14 @@ class WindowBank:
             self._state[:, unknown], self._hours[:, unknown] = before[0][:, unknown], before[1][:, unknown]
         self._seen = None
 
-    def band(self, time: int, deviations: float = 3.0) -> Band:
-        """Return the values expected at this hour, within a number of standard deviations."""
+    def band(self, time: int, deviations: float = 2.0) -> Band:
+        """Return the values expected at this hour: within a number of standard deviations, and a tenth.
+
+        What lasts may be unusual before it leaves a wider band.
+        """
         hourly, _ = self._hourly(_hour(time))
         middle = hourly.astype(np.float64) + self._row["drift"]
-        reach = deviations * self._spread()
+        reach = deviations * (self._spread() - self.LEAST) + self.UNIT
         edges = np.stack([middle, middle - reach, middle + reach])
         return Band(*(np.sign(edges) * np.expm1(np.minimum(np.abs(edges), 700.0))))
 

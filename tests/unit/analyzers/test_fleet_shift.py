@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
+from functools import partial
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analyzers.anomaly.barrier import END, Barrier, Report, WindowClosed
 from analyzers.anomaly.budget import MINUTE
 from analyzers.anomaly.budget_anomaly import Reading, Unusual
-from analyzers.anomaly.budget_fleet import HOSTS, METRICS, Barrier, FleetShift, ShiftSettings, Sorted
+from analyzers.anomaly.budget_fleet import HOSTS, METRICS, FleetShift, ShiftSettings, Sorted
+from analyzers.anomaly.drift import UnusualDrift
+from analyzers.anomaly.fleet import Fleet
+from analyzers.anomaly.settings import AnomalySettings, Tuning
+from analyzers.anomaly.telling import HostAlarm
+from analyzers.metrics import Meaning, Metric, MetricSet
+from state.alerts import FLEET, Level, Signal
 
 HOUR = 60 * MINUTE
 #: A window: minutes since the one before, and by host which metrics were unusual.
@@ -142,47 +151,139 @@ def test_however_shards_run_ahead_of_each_other_the_fleet_is_judged_the_same(
     shards = 4
     chosen = ShiftSettings(hosts=3)
     windows = listed(stream)
-    parts = [
-        [
-            (at, 2 + shard + at % 3, [one for one in found if int(one.host[1:]) % shards == shard])
-            for at, found in windows
-        ]
-        for shard in range(shards)
-    ]
 
     def run(turns: list[int]) -> list[tuple[int, int, Sorted]]:
-        barrier, shift, told = Barrier(shards), FleetShift(chosen), []
-        waiting = [list(part) for part in parts]
+        """Let shards close windows in turns of chance, and their hosts report them in any order."""
+        order, barrier, shift, told = random.Random(seed), Barrier(shards), FleetShift(chosen), []
+        waiting = [list(windows) for _ in range(shards)]
+        on_the_way: list[Report] = []
         for number, shard in enumerate(turns):
             if number == cut:
                 barrier = Barrier.restore(shards, barrier.snapshot())
-            at, known, found = waiting[shard].pop(0)
-            barrier.add(shard, at, known, found)
-            told += [(c.start, c.hosts, shift.judge(c.start, c.unusual, c.hosts)) for c in barrier.release()]
-        return told
+            at, found = waiting[shard].pop(0)
+            unusual = {one.host: one for one in found if int(one.host[1:]) % shards == shard}
+            known = [f"h{n}" for n in range(8) if n % shards == shard]
+            barrier.close(WindowClosed(shard, at, len(known)))
+            on_the_way += [Report(name, at, unusual.get(name)) for name in known]
+            order.shuffle(on_the_way)
+            for _ in range(order.randint(0, len(on_the_way))):
+                barrier.report(on_the_way.pop())
+            told += judge(shift, barrier)
+        for report in on_the_way:
+            barrier.report(report)
+        return told + judge(shift, barrier)
 
     turns = [shard for shard in range(shards) for _ in windows]
     inorder = [shard for _ in windows for shard in range(shards)]
     chance.shuffle(turns)
+    seed = chance.random()
     told = run(turns)
     assert told == run(inorder)
-    assert [at for at, _, _ in told] == [at for at, found in windows if found]
+    assert [(at, known) for at, known, _ in told] == [(at, 8) for at, _ in windows]
+
+
+def judge(shift: FleetShift, barrier: Barrier) -> list[tuple[int, int, Sorted]]:
+    return [
+        (c.start, c.hosts, shift.judge(c.start, [r.unusual for r in c.reports if r.unusual], c.hosts))
+        for c in barrier.release()
+    ]
 
 
 def test_nothing_is_released_before_every_shard_has_said_something() -> None:
     barrier = Barrier(3)
-    barrier.add(0, MINUTE, 5, hosts([1], MINUTE, reading()))
-    barrier.add(1, 2 * MINUTE, 5, [])
+    (found,) = hosts([1], MINUTE, reading())
+    barrier.report(Report("h1", MINUTE, found))
+    barrier.close(WindowClosed(0, MINUTE, 1))
+    barrier.close(WindowClosed(1, 2 * MINUTE, 5))
     assert barrier.release() == []
     # A shard without hosts closes windows too, and may skip some.
-    barrier.add(2, 9 * MINUTE, 0, [])
+    barrier.close(WindowClosed(2, 9 * MINUTE, 0))
     (complete,) = barrier.release()
-    assert (complete.start, complete.hosts, [one.host for one in complete.unusual]) == (MINUTE, 10, ["h1"])
+    assert (complete.start, complete.hosts, [one.host for one in complete.reports]) == (MINUTE, 1, ["h1"])
+
+
+def test_the_last_window_of_a_replay_does_not_wait_for_shards_that_ended_before() -> None:
+    barrier = Barrier(2)
+    barrier.close(WindowClosed(0, MINUTE, 0))
+    barrier.close(WindowClosed(0, END, 0))
+    barrier.close(WindowClosed(1, 5 * MINUTE, 1))
+    barrier.close(WindowClosed(1, END, 0))
+    barrier.report(Report("h1", 5 * MINUTE))
+    assert [window.start for window in barrier.release()] == [MINUTE, 5 * MINUTE]
 
 
 def test_snapshots_of_other_versions_are_refused() -> None:
-    other = msgspec.msgpack.encode({"version": 9, "metrics": [], "shards": {}, "waiting": []})
-    with pytest.raises(ValueError, match="version 9"):
-        FleetShift.restore(ShiftSettings(), other)
-    with pytest.raises(ValueError, match="version 9"):
-        Barrier.restore(3, other)
+    other = msgspec.msgpack.encode(
+        {"version": 9, "metrics": [], "shards": {}, "expected": {}, "came": {}, "waiting": [], "rule": "", "alarm": b""}
+        | {"barrier": b"", "shift": b"", "drift": b"", "count": 0, "mean": 0, "increase": 0, "least": 0, "recent": 0}
+    )
+    for restore in (
+        partial(FleetShift.restore, ShiftSettings()),
+        partial(Barrier.restore, 3),
+        partial(HostAlarm.restore, SET, AnomalySettings()),
+        partial(Fleet.restore, 3, SET, ShiftSettings()),
+        UnusualDrift.restore,
+    ):
+        with pytest.raises(ValueError, match="version 9"):
+            restore(other)
+
+
+MEANING = Meaning("Busy", "low", ("T1496",), ("impact",))
+SET = MetricSet([Metric(name, name, "count", peak=MEANING, dip=MEANING) for name in ("cpu", "net", "dns")])
+
+
+def minute_of(fleet: Fleet, minute: int, unusual: Iterable[str], of: int) -> list[Signal | Report]:
+    """Let all hosts of a fleet of one shard report a minute, some as unusual; return what is judged."""
+    fleet.add(WindowClosed(0, minute * MINUTE, of))
+    found = {one.host: one for name in unusual for one in hosts([name], minute * MINUTE, reading())}
+    for number in range(of):
+        fleet.add(Report(f"h{number}", minute * MINUTE, found.get(f"h{number}")))
+    judged = list(fleet.release())
+    # Whoever waits for the hosts' own alarms is told how many windows they will judge.
+    left = sum(isinstance(one, Report) for one in judged)
+    assert [one for one in judged if isinstance(one, WindowClosed)] == [WindowClosed(1, minute * MINUTE, 0, left)]
+    return [one for one in judged if not isinstance(one, WindowClosed)]
+
+
+def test_patch_day_is_one_alert_of_the_fleet_and_no_host_is_asked() -> None:
+    fleet = Fleet(1, SET, ShiftSettings())
+    (signal,) = minute_of(fleet, 1, [str(n) for n in range(8)], 10)
+    assert isinstance(signal, Signal)
+    assert (signal.entity, signal.rule, signal.name) == (FLEET, "fleet:cpu:peak", "Many hosts at once: Busy")
+    assert (signal.level, signal.techniques, fleet.absorbed) == (Level.low, ("T1496",), 8)
+    assert minute_of(fleet, 2, ["3"], 10) == [] and fleet.absorbed == 9
+
+
+def test_one_host_goes_to_its_own_alarm_with_the_settings_of_its_window() -> None:
+    fleet = Fleet(1, SET, ShiftSettings())
+    fleet.add(WindowClosed(0, MINUTE, 1))
+    (unusual,) = hosts([1], MINUTE, reading())
+    report = Report("h1", MINUTE, unusual, Tuning(per_day=7))
+    fleet.add(report)
+    assert list(fleet.release()) == [report, WindowClosed(1, MINUTE, 0, 1)]
+    fleet.add(WindowClosed(0, END, 0))
+    assert list(fleet.release()) == [WindowClosed(1, END, 0)]
+
+
+def test_a_fleet_that_is_lastingly_less_usual_is_told_once_and_a_restart_changes_nothing() -> None:
+    def run(restart: int) -> list[tuple[int, str]]:
+        fleet, told = Fleet(1, SET, ShiftSettings(share=1.0)), []
+        for minute in range(2_400):
+            if minute == restart:
+                fleet = Fleet.restore(1, SET, ShiftSettings(share=1.0), fleet.snapshot())
+            busy = [str(n) for n in range(4)] if minute >= 2_000 else ["1"] if minute % 90 == 0 else []
+            found = minute_of(fleet, minute, busy, 20)
+            told += [(minute, one.reason) for one in found if isinstance(one, Signal)]
+        return told
+
+    ((minute, reason),) = run(-1)
+    assert 2_050 < minute < 2_100
+    assert reason.startswith("the share of hosts with an unusual minute rose from 0.51% to 14.99% by 1970-01-02")
+    for restart in (700, 2_030, minute + 1):
+        assert run(restart) == [(minute, reason)]
+
+
+def test_one_host_under_attack_for_hours_is_no_drift_of_the_fleet() -> None:
+    fleet = Fleet(1, SET, ShiftSettings())
+    found = [one for minute in range(2_400) for one in minute_of(fleet, minute, ["1"] if minute > 2_000 else [], 3)]
+    assert not any(isinstance(one, Signal) for one in found)

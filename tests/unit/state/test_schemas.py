@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from state.alerts import MAX_EVIDENCE, Alert, Level
-from state.ids import alert_id
-from state.schemas import SchemaError, alert_schema, validate_alert
+from state.ids import alert_id, incident_id
+from state.incidents import Incident
+from state.schemas import SchemaError, alert_schema, incident_schema, validate_alert, validate_incident
 
 T0 = 1_770_000_000_000_000
 
@@ -57,3 +58,35 @@ def test_a_missing_field_is_named() -> None:
     del broken["reason"]
     with pytest.raises(SchemaError, match="'reason' is a required property"):
         validate_alert(broken)
+
+
+def incident_message(**changes: Any) -> dict[str, Any]:
+    first = alert_id("rule", "r1", "web-1", T0)
+    incident = Incident(
+        incident_id(first, T0), "open", Level.medium, 7.5, ("web-1", "user:alice"), T0, T0 + 1, T0, ("execution",),
+        ("T1059.001",), 3, (first,), ("t-0-1",), "A title", "What: …", (incident_id(first, 1),),
+    )  # fmt: skip
+    return {**incident.message(), **changes}
+
+
+def test_what_incidents_write_is_valid_and_the_schema_names_exactly_its_fields() -> None:
+    validate_incident(incident_message())
+    validate_incident(incident_message(opened=None, merged_into=incident_id("a", 0), state="merged"))
+    schema = incident_schema()
+    assert set(schema["properties"]) == set(schema["required"]) == set(incident_message())
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"version": 2}, "incident.version"),
+        ({"type": "alert"}, "incident.type"),
+        ({"state": "gone"}, "incident.state"),
+        ({"opened": ""}, "incident.opened"),
+        ({"alerts": ["a-1"]}, r"incident.alerts\[0\]"),
+        ({"merged_into": ""}, "incident.merged_into"),
+    ],
+)
+def test_an_incident_that_is_wrong_is_refused_with_the_place(changes: dict[str, Any], place: str) -> None:
+    with pytest.raises(SchemaError, match=f"^{place}"):
+        validate_incident(incident_message(**changes))

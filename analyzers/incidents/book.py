@@ -1,0 +1,304 @@
+"""Build incidents: link what was sighted by host, time and shared indicators, weigh it, say what came of it. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from analyzers.anomaly.rarity_fleet import Fleet
+from analyzers.anomaly.surprise import Surprise
+from analyzers.incidents.cluster import Cluster
+from analyzers.incidents.explanation import record
+from analyzers.incidents.minutes import Minute
+from analyzers.incidents.settings import IncidentSettings
+from analyzers.incidents.sightings import Sighting
+from analyzers.incidents.weights import weigh
+from state.alerts import Level, Signal
+from state.ids import alert_id, incident_id
+from state.incidents import IncidentUpdate
+
+MINUTE = 60_000_000
+HOUR = 60 * MINUTE
+#: What follows within this is of the same, whatever remains of its risk.
+NEAR = 10 * MINUTE
+#: How long a shared user or address links.
+LINKED = HOUR
+#: What must remain of a host's risk, with the new one, for the host's incident to take it in.
+REMAINS = 0.5
+#: Least risk of what links hosts.
+LINKS_FROM = 0.5
+#: What another system alerted of longer ago than this, before it was read, weighs nothing: it is not of what happens
+#: now, and days of it may be read in one moment.
+STALE = HOUR
+#: How often incidents are looked through for those that are over.
+SWEEP = NEAR
+#: Rules, users and addresses that are remembered to link by.
+MAX_RECENT = 20_000
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a minute changed, and the alerts of other systems that are worth one of ours."""
+
+    updates: list[IncidentUpdate]
+    signals: list[Signal]
+
+
+class _Saved(msgspec.Struct):
+    version: int
+    fleet: dict[str, Any]
+    clusters: list[Cluster]
+    by_host: dict[str, str]
+    recent: dict[str, tuple[int, str, str]]
+    swept: int
+    now: int
+
+
+class IncidentBook:
+    """All open incidents. ``advance`` once a minute in which anything was sighted, in order of time.
+
+    A sighting joins the incident of its host while that host's risk in it lasts, and that of another host where the
+    same rare rule was seen within ten minutes, or the same user or address within an hour. What is nothing unusual
+    joins only where its rule is part of an incident already, and is counted there.
+
+    Args:
+        settings: when it is an incident.
+        group: length of an alert's grouping window, µs; by it alerts are named.
+    """
+
+    VERSION = 1
+
+    def __init__(self, settings: IncidentSettings, group: int) -> None:
+        self._settings = settings
+        self._group = group
+        self._half_life = settings.half_life_hours * HOUR
+        self._fleet = Fleet()
+        self._clusters: dict[str, Cluster] = {}
+        self._by_host: dict[str, str] = {}
+        #: By what is shared: when it was last seen, on which host, and in which incident.
+        self._recent: dict[str, tuple[int, str, str]] = {}
+        self._swept = 0
+        self._now = 0
+        #: Incidents closed for want of room since this was last read.
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        return len(self._clusters)
+
+    def advance(self, minute: Minute) -> Result:
+        """Take in a minute; return what it changed."""
+        self._now = max(self._now, minute.start)
+        updates: list[IncidentUpdate] = []
+        if self._now - self._swept >= SWEEP:
+            updates += self._sweep(self._now)
+        signals: list[Signal] = []
+        touched: dict[str, None] = {}
+        surprises = self._surprises(minute)
+        for sighting in minute.sightings:
+            surprise = surprises.get((sighting.host, sighting.value))
+            weight, why = weigh(sighting, surprise, self._settings)
+            if sighting.kind == "alert" and sighting.time < minute.start - STALE:
+                weight = 0.0
+            # A late one has its place in this minute, and a risk that begins now.
+            t = min(max(sighting.time, self._now), self._now + MINUTE - 1)
+            cluster = self._place(sighting, weight, t, updates)
+            if cluster is not None:
+                start = sighting.opened or sighting.time
+                alert = alert_id(sighting.kind, sighting.rule, sighting.host, start - start % self._group)
+                cluster.add(sighting, weight, why, t, alert, self._half_life)
+                self._rate(cluster, t)
+                touched[cluster.id] = None
+            if sighting.kind == "alert" and (cluster is not None or (sighting.level or 0) >= Level.medium):
+                signals.append(_signal(sighting, weight, why))
+        updates += [self._tell(self._clusters[name]) for name in touched if self._tells(name)]
+        if len(self._clusters) > self._settings.max_open:
+            updates += self._evict(self._now)
+        return Result(updates, signals)
+
+    def _surprises(self, minute: Minute) -> dict[tuple[str, str], Surprise]:
+        """Measure each host's past against the fleet's as it was before this minute; then the fleet learns it."""
+        for _, born in minute.born:
+            self._fleet.join(born)
+        counts: dict[str, dict[str, float]] = {}
+        for sighting in minute.sightings:
+            if sighting.standing is not None:
+                count = float(sighting.count) if sighting.kind == "alert" else 1.0
+                counts.setdefault(sighting.host, {})[sighting.value] = count
+        found: dict[tuple[str, str], Surprise] = {}
+        usual = {host: self._fleet.usual(values, minute.start) for host, values in counts.items()}
+        for sighting in minute.sightings:
+            if sighting.standing is not None:
+                value, host = sighting.value, sighting.host
+                found[host, value] = sighting.standing.surprise(value, counts[host][value], usual[host][value])
+        for host in sorted(counts):
+            self._fleet.learn_one(counts[host], minute.start)
+        return found
+
+    def _place(self, sighting: Sighting, weight: float, t: int, updates: list[IncidentUpdate]) -> Cluster | None:
+        """Return the incident that a sighting belongs to, a new one if need be; ``None``: to none."""
+        own = self._clusters.get(self._by_host.get(sighting.host, ""))
+        mark = own.fingerprint(sighting) if own is not None else None
+        goes_on = own is not None and mark is not None and t - mark.last <= NEAR and self._takes_in(own, t)
+        if weight <= 0.0:
+            return own if goes_on else None
+        if own is not None and not goes_on and not self._continues(own, sighting.host, weight, t):
+            own = None
+        for other in self._linked(sighting, weight, t):
+            if own is None:
+                own = other
+            elif own is not other and other.id in self._clusters:  # else another link has just made them one
+                own = self._merge(own, other, updates)
+        if own is None:
+            start = sighting.opened or sighting.time
+            alert = alert_id(sighting.kind, sighting.rule, sighting.host, start - start % self._group)
+            name = incident_id(alert, sighting.minute)
+            own = self._clusters[name] = Cluster(name, sighting.time, sighting.last, t, t)
+        self._remember(own, sighting, weight, t)
+        return own
+
+    def _takes_in(self, cluster: Cluster, t: int) -> bool:
+        settings = self._settings
+        return (
+            t - cluster.active <= settings.idle_hours * HOUR and t - cluster.tactic_at <= settings.tactic_hours * HOUR
+        )
+
+    def _continues(self, cluster: Cluster, host: str, weight: float, t: int) -> bool:
+        if not self._takes_in(cluster, t):
+            return False
+        if t - cluster.hosts.get(host, cluster.first) <= NEAR:
+            return True
+        return cluster.host_risk(host, t, self._half_life) + weight >= REMAINS
+
+    def _linked(self, sighting: Sighting, weight: float, t: int) -> list[Cluster]:
+        """Return the incidents of other hosts that share something with the sighting."""
+        if weight < LINKS_FROM:
+            return []
+        found: list[Cluster] = []
+        for shared, within in ((sighting.value, NEAR), *((link, LINKED) for link in sighting.links)):
+            known = self._recent.get(shared)
+            if known is None or known[1] == sighting.host or t - known[0] > within:
+                continue
+            cluster = self._clusters.get(known[2])
+            if cluster is not None and self._takes_in(cluster, t):
+                found.append(cluster)
+        return found
+
+    def _remember(self, cluster: Cluster, sighting: Sighting, weight: float, t: int) -> None:
+        self._by_host[sighting.host] = cluster.id
+        if weight >= LINKS_FROM:
+            for shared in (sighting.value, *sighting.links):
+                self._recent.pop(shared, None)
+                self._recent[shared] = (t, sighting.host, cluster.id)
+            while len(self._recent) > MAX_RECENT:
+                del self._recent[next(iter(self._recent))]
+
+    def _merge(self, one: Cluster, other: Cluster, updates: list[IncidentUpdate]) -> Cluster:
+        """Make the younger part of the older, whose id stays."""
+        old, young = sorted((one, other), key=lambda cluster: (cluster.first, cluster.id))
+        if young.told:
+            updates.append(IncidentUpdate(record(young, self._settings, "merged", old.id), "merged"))
+        old.take_in(young)
+        del self._clusters[young.id]
+        for host in young.hosts:
+            if self._by_host.get(host) == young.id:
+                self._by_host[host] = old.id
+        for shared, (t, host, name) in self._recent.items():
+            if name == young.id:
+                self._recent[shared] = (t, host, old.id)
+        return old
+
+    def _rate(self, cluster: Cluster, t: int) -> None:
+        score = cluster.rate(t, self._half_life)
+        cluster.score = max(cluster.score, score)
+        if not cluster.opened and score >= self._settings.medium:
+            cluster.opened = t
+
+    def _tells(self, name: str) -> bool:
+        cluster = self._clusters.get(name)
+        return cluster is not None and self._settings.severity(cluster.score) > Level.informational
+
+    def _tell(self, cluster: Cluster) -> IncidentUpdate:
+        severity = self._settings.severity(cluster.score)
+        change = "new" if not cluster.told else "severity" if severity > cluster.severity else "grew"
+        cluster.severity, cluster.told = severity, True
+        return IncidentUpdate(record(cluster, self._settings), change)  # type: ignore[arg-type]
+
+    def _sweep(self, now: int) -> list[IncidentUpdate]:
+        """Close what is over; forget what never became an incident and no longer weighs."""
+        self._swept = now
+        over = []
+        for cluster in self._clusters.values():
+            faded = not cluster.told and cluster.risk(now, self._half_life) < REMAINS / 10
+            if not self._takes_in(cluster, now) or (faded and now - cluster.active > NEAR):
+                over.append(cluster)
+        self._recent = {shared: known for shared, known in self._recent.items() if now - known[0] <= LINKED}
+        return self._close(over)
+
+    def _evict(self, now: int) -> list[IncidentUpdate]:
+        """Close those of least risk, an eighth at once."""
+        order = sorted(self._clusters.values(), key=lambda c: (c.risk(now, self._half_life), c.active, c.id))
+        over = order[: len(order) - self._settings.max_open * 7 // 8]
+        self.evicted += len(over)
+        return self._close(over)
+
+    def _close(self, over: list[Cluster]) -> list[IncidentUpdate]:
+        gone = {cluster.id for cluster in over}
+        if gone:
+            for name in gone:
+                del self._clusters[name]
+            self._by_host = {host: name for host, name in self._by_host.items() if name not in gone}
+        return [IncidentUpdate(record(cluster, self._settings, "closed"), "closed") for cluster in over if cluster.told]
+
+    def snapshot(self) -> bytes:
+        """Return the state as versioned bytes."""
+        return msgspec.msgpack.encode(
+            _Saved(
+                self.VERSION,
+                self._fleet.snapshot(),
+                list(self._clusters.values()),
+                self._by_host,
+                self._recent,
+                self._swept,
+                self._now,
+            )
+        )
+
+    @classmethod
+    def restore(cls, settings: IncidentSettings, group: int, state: bytes) -> IncidentBook:
+        """Return a book that goes on from a snapshot.
+
+        Raises:
+            ValueError: the snapshot is of another version.
+        """
+        saved = msgspec.msgpack.decode(state, type=_Saved)
+        if saved.version != cls.VERSION:
+            raise ValueError(f"incident book: snapshot version {saved.version} cannot be read")
+        book = cls(settings, group)
+        book._fleet = Fleet.restore(saved.fleet)
+        book._clusters = {cluster.id: cluster for cluster in saved.clusters}
+        book._by_host, book._recent = saved.by_host, saved.recent
+        book._swept, book._now = saved.swept, saved.now
+        return book
+
+
+def _signal(sighting: Sighting, weight: float, why: str) -> Signal:
+    """Return another system's alert as a signal of ours: medium if that system says so, or if it weighs as much."""
+    told = sighting.level if sighting.level is not None else Level.low
+    level = Level.medium if weight >= 3.0 else Level.low
+    (_, event_id, raw), *more = sighting.cites
+    return Signal(
+        kind="alert",
+        rule=sighting.rule,
+        name=sighting.name,
+        level=max(level, min(told, Level.high)),
+        entity=sighting.host,
+        time=sighting.time,
+        reason=why or "part of an incident",
+        techniques=sighting.techniques,
+        tactics=sighting.tactics,
+        event_id=event_id,
+        raw=raw,
+        count=sighting.count,
+        last=sighting.last,
+        more=tuple(more),
+    )

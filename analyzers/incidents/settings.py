@@ -1,0 +1,48 @@
+"""Settings of incidents."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from state.alerts import Level
+
+
+class IncidentSettings(BaseModel):
+    """When signals are one incident, and how severe it is."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    least: float = Field(
+        default=3.5,
+        ge=0,
+        le=15,
+        description="Decades of rarity that another system's alert must exceed to weigh anything; rules that are less "
+        "rare weigh less than their level.",
+    )
+    medium: float = Field(
+        default=6.0,
+        gt=0,
+        description="Risk from which an incident is of severity medium; of a sixth it is low and one at all, of the "
+        "double high, of four times critical.",
+    )
+    half_life_hours: float = Field(default=1.0, gt=0, le=168, description="Hours in which risk falls by half.")
+    idle_hours: float = Field(
+        default=6.0, gt=0, le=168, description="Hours without anything unusual after which an incident is closed."
+    )
+    tactic_hours: float = Field(
+        default=24.0, gt=0, le=720, description="Hours without a new tactic after which an incident takes in no more."
+    )
+    max_open: int = Field(
+        default=10_000, ge=10, le=100_000, description="Incidents held open; beyond, those of least risk are closed."
+    )
+
+    def severity(self, score: float) -> Level:
+        """Return the severity of a score.
+
+        >>> IncidentSettings().severity(0.5).name, IncidentSettings().severity(6.0).name
+        ('informational', 'medium')
+        """
+        for level, share in ((Level.critical, 4.0), (Level.high, 2.0), (Level.medium, 1.0), (Level.low, 1 / 6)):
+            if score >= self.medium * share - 1e-9:
+                return level
+        return Level.informational

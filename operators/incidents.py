@@ -1,0 +1,76 @@
+"""Incidents: what all hosts said, as a step with one key, for an incident may be on several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from bytewax.operators import StatefulBatchLogic
+
+from analyzers.anomaly.barrier import WindowClosed
+from analyzers.incidents.book import IncidentBook
+from analyzers.incidents.minutes import Minutes
+from analyzers.incidents.settings import IncidentSettings
+from analyzers.incidents.sightings import Heard
+from operators import metrics
+from operators.collect import SHARDS
+from state.alerts import Signal
+from state.incidents import IncidentUpdate
+
+#: The one key. Stored data.
+KEY = "all"
+#: Those who close windows: the shards, and the fleet's step, after which hosts alarm.
+CLOSERS = SHARDS + 1
+
+
+class _Saved(msgspec.Struct):
+    minutes: bytes
+    book: bytes
+
+
+class IncidentLogic(StatefulBatchLogic[Heard | WindowClosed, IncidentUpdate | Signal, bytes]):
+    """Wrap Minutes and an IncidentBook for ``op.stateful_batch``.
+
+    Emits incidents that changed, once a minute of event time, and as signals the alerts of other systems that are worth
+    an alert.
+
+    Args:
+        settings: when it is an incident.
+        group: length of an alert's grouping window, µs.
+        state: a snapshot to go on from.
+    """
+
+    VERSION = IncidentBook.VERSION * 100 + Minutes.VERSION
+
+    def __init__(self, settings: IncidentSettings, group: int, state: bytes | None) -> None:
+        if state is None:
+            self._minutes, self._book = Minutes(CLOSERS), IncidentBook(settings, group)
+        else:
+            saved = msgspec.msgpack.decode(state, type=_Saved)
+            self._minutes = Minutes.restore(CLOSERS, saved.minutes)
+            self._book = IncidentBook.restore(settings, group, saved.book)
+
+    def on_batch(self, values: list[Heard | WindowClosed]) -> tuple[Iterable[IncidentUpdate | Signal], bool]:
+        """Take in what was heard; emit what the minutes that are complete changed."""
+        for value in values:
+            if isinstance(value, Heard):
+                self._minutes.hear(value)
+            else:
+                self._minutes.close(value)
+        out: list[IncidentUpdate | Signal] = []
+        for minute in self._minutes.release():
+            result = self._book.advance(minute)
+            for update in result.updates:
+                metrics.INCIDENTS.labels(change=update.change, severity=update.incident.severity.name).inc()
+            out += result.updates
+            out += result.signals
+        metrics.OPEN_INCIDENTS.set(len(self._book))
+        if self._book.evicted:
+            metrics.OVERFLOW.labels(what="incidents").inc(self._book.evicted)
+            self._book.evicted = 0
+        return out, StatefulBatchLogic.RETAIN
+
+    def snapshot(self) -> Any:
+        """Return the state of both."""
+        return msgspec.msgpack.encode(_Saved(self._minutes.snapshot(), self._book.snapshot()))
