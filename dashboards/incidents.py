@@ -47,9 +47,7 @@ def queue(listed: Sequence[QueuedIncident], *, hidden: int) -> None:
             column_config={
                 "Severity": streamlit.column_config.TextColumn(width=80),
                 "Incident": streamlit.column_config.TextColumn(width=330),
-                "State": streamlit.column_config.TextColumn(
-                    width=90, help="over: takes in no more, nobody looked"
-                ),
+                "State": streamlit.column_config.TextColumn(width=90, help="over: takes in no more, nobody looked"),
                 "Score": streamlit.column_config.NumberColumn(width=54, format="%.1f", help="The highest risk it had"),
                 "Alerts": streamlit.column_config.NumberColumn(width=56, format="localized"),
                 "Last": panels.clock(),
