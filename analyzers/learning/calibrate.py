@@ -22,7 +22,9 @@ LEAST: Final = -1.0
 
 
 def scale(logits: Array, truth: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return (temperature, bias) of one label that make the validation texts most likely."""
+    """Return (temperature, bias) of one label that make the validation texts most likely; (1, 0) if it is in none."""
+    if not truth.any():
+        return 1.0, 0.0
     signs = np.where(truth, 1.0, -1.0)
 
     def loss(parameters: Array) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -16,8 +17,8 @@ from analyzers.learning.texts import LABELS, Text, benign_pool
 #: Probabilities [N, labels] of texts with their source.
 Judge = Callable[[Sequence[tuple[str, str]]], Array]
 HTTP: Final = ("sqli", "xss", "path-traversal", "cmdi")
-#: Texts of a robustness trial, benign and malicious, at most.
-MOST: Final = 4_000
+#: Texts of a trial, benign and as many malicious ones, at most: long ones at 1 %, short ones at 0.1 % false positives.
+LONG, SHORT = 1_000, 4_000
 
 
 def _pairs(texts: Sequence[Text], source: str | None = None) -> list[tuple[str, str]]:
@@ -88,18 +89,20 @@ def abroad(judge: Judge, texts: Sequence[Text]) -> dict[str, Any]:
 
 def wrapped(judge: Judge, texts: Sequence[Text], pool: Sequence[str]) -> dict[str, float]:
     """Return the recall of wrapped commands at 1 % false positives on benign ones wrapped alike."""
-    return _trials(judge, trials.WRAPPED, texts, pool, 0.01)
+    return _trials(judge, trials.WRAPPED, texts, pool, 0.01, LONG)
 
 
 def encoded(judge: Judge, texts: Sequence[Text], pool: Sequence[str]) -> dict[str, float]:
     """Return the recall of encoded HTTP parameters at 0.1 % false positives on benign ones encoded alike."""
-    return _trials(judge, trials.ENCODED, texts, pool, 0.001)
+    return _trials(judge, trials.ENCODED, texts, pool, 0.001, SHORT)
 
 
 def _trials(
-    judge: Judge, changes: dict[str, trials.Change], texts: Sequence[Text], pool: Sequence[str], rate: float
+    judge: Judge, changes: dict[str, trials.Change], texts: Sequence[Text], pool: Sequence[str], rate: float, most: int
 ) -> dict[str, float]:
-    malicious, benign = ([t for t in texts if bool(t.labels) is bad][:MOST] for bad in (True, False))
+    rng = random.Random("trials")
+    texts = rng.sample(texts, len(texts))
+    malicious, benign = ([t for t in texts if bool(t.labels) is bad][:most] for bad in (True, False))
     if not malicious or not benign:
         return {}
     return {

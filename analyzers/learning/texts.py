@@ -69,7 +69,9 @@ def generated(part: Part, scale: float, seed: int | str, without: Collection[str
     sizes = Counter(template.family for template in templates())
     groups: dict[tuple[str, bool], dict[str, list[Template]]] = defaultdict(lambda: defaultdict(list))
     for template in templates():
-        if part_of(template, sizes) == part and template.family not in without:
+        # A label without validation texts could not be calibrated: new texts of templates that are not split are some.
+        known = part == "valid" and sizes[template.family] < _SPLIT_FROM
+        if (part_of(template, sizes) == part or known) and template.family not in without:
             label = template.labels[0] if template.labels else ""
             groups[template.source, bool(label)][label if template.source == "http" else template.source].append(
                 template
