@@ -181,7 +181,7 @@ class Versions:
         gc.disable()
         try:
             loaded = self._registry.get(version, rest)
-            rules = RuleSet.of(loaded.compiled, loaded.problems, loaded.version)
+            rules = RuleSet.of(loaded.compiled, loaded.problems, loaded.version, loaded.correlations)
             if aside:
                 with self._lock:
                     current = self._sets[self.ready[-1].version if self.ready else self.base]

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         )
     except FileNotFoundError as error:
         raise UsageError(str(error)) from error
-    after = RuleSet.of(compiled.compiled, compiled.problems, compiled.version)
+    after = RuleSet.of(compiled.compiled, compiled.problems, compiled.version, compiled.correlations)
     for rules, folder in ((after, args.rules), (before, args.baseline)):
         if not rules.rules:
             raise UsageError(f"{folder}: no rule in force")

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         loaded = load([args.directory], settings.rules.placeholders, cache)
     except FileNotFoundError as error:
         raise UsageError(str(error)) from error
-    rules = RuleSet.of(loaded.compiled, loaded.problems, loaded.version)
+    rules = RuleSet.of(loaded.compiled, loaded.problems, loaded.version, loaded.correlations)
     seconds = time.perf_counter() - started
     if not rules.rules and not rules.problems:
         raise UsageError(f"{args.directory}: no rule found")
