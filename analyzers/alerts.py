@@ -103,9 +103,7 @@ class AlertBook:
             else:
                 self._alerts[key] = self._grow(known, signal)
             evidence = touched.setdefault(key, (known is None, []))[1]
-            copied = self._cite(key, signal)
-            if copied is not None:
-                evidence.append(copied)
+            evidence += self._cite(key, signal)
             if known is None:
                 opened[key] = self._alerts[key]
         return [
@@ -144,8 +142,8 @@ class AlertBook:
             entity=signal.entity,
             window_start=start,
             first_seen=signal.time,
-            last_seen=signal.time,
-            count=1,
+            last_seen=max(signal.time, signal.last),
+            count=signal.count,
             reason=signal.reason,
             techniques=signal.techniques,
             tactics=signal.tactics,
@@ -159,25 +157,31 @@ class AlertBook:
             alert,
             level=max(alert.level, signal.level),
             first_seen=min(alert.first_seen, signal.time),
-            last_seen=max(alert.last_seen, signal.time),
-            count=alert.count + 1,
+            last_seen=max(alert.last_seen, signal.time, signal.last),
+            count=alert.count + signal.count,
             reason=signal.reason if earlier else alert.reason,
         )
 
-    def _cite(self, key: Key, signal: Signal) -> Evidence | None:
+    def _cite(self, key: Key, signal: Signal) -> list[Evidence]:
+        copied: list[Evidence] = []
         if not signal.event_id:
-            return None
+            return copied
         cited = self._cited[key]
-        mark = (signal.time, signal.event_id)
-        if mark in cited or (len(cited) >= MAX_EVIDENCE and mark > cited[-1]):
-            return None
-        cited.append(mark)
-        cited.sort()
-        del cited[MAX_EVIDENCE:]
-        alert = self._alerts[key]
-        self._alerts[key] = msgspec.structs.replace(alert, evidence=tuple(event_id for _, event_id in cited))
-        raw = signal.raw[: self._settings.evidence_bytes]
-        return Evidence(signal.event_id, alert.id, signal.entity, signal.time, raw)
+        for time, event_id, raw in ((signal.time, signal.event_id, signal.raw), *signal.more):
+            mark = (time, event_id)
+            if mark in cited or (len(cited) >= MAX_EVIDENCE and mark > cited[-1]):
+                continue
+            cited.append(mark)
+            cited.sort()
+            del cited[MAX_EVIDENCE:]
+            raw = raw[: self._settings.evidence_bytes]
+            copied.append(Evidence(event_id, self._alerts[key].id, signal.entity, time, raw))
+        if copied:
+            evidence = tuple(event_id for _, event_id in cited)
+            self._alerts[key] = msgspec.structs.replace(self._alerts[key], evidence=evidence)
+            kept = set(evidence)
+            copied = [copy for copy in copied if copy.event_id in kept]
+        return copied
 
     def snapshot(self) -> bytes:
         """Return the state as versioned bytes."""

@@ -16,6 +16,7 @@ from bytewax.dataflow import Dataflow, Stream
 from analyzers.anomaly.barrier import Report, WindowClosed
 from analyzers.anomaly.scorers.registry import make_scorer
 from analyzers.control import Timeline
+from analyzers.correlations.hits import Hits
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router import Router
@@ -26,9 +27,10 @@ from flows.settings import Settings, load_settings
 from flows.usage import UsageError
 from operators.alerts import AlertLogic
 from operators.align import AlignLogic, HostItem
-from operators.batch import Collected, ShardItem
+from operators.batch import Collected, Judged, ShardItem
 from operators.collect import SHARD_KEYS, Collector
 from operators.control import ControlSource
+from operators.correlations import CORRELATIONS, CorrelationLogic
 from operators.files import FileSource
 from operators.fleet import AlarmLogic, FleetLogic
 from operators.host import Decided, HostLogic, HostOut, host_of
@@ -61,6 +63,7 @@ def build(
     batches = op.input("source", flow, source)
     judge = Judge(rules.of, rules.recent.append) if isinstance(rules, Versions) else Judge(lambda _: rules)
     judged = op.map("rules", batches, judge.judge)
+    hits = op.filter_map("hits", judged, hits_of)
     flow_time = int(settings.time.flow_seconds * 1e6)
     timeline = control.timeline if control is not None else Timeline()
     collector = Collector(host_metrics, router, settings.alerts.lowest, flow_time, timeline)
@@ -84,10 +87,14 @@ def build(
     unusual = op.merge("to_alarm", op.filter_map("unusual", fleet, unusual_by_host), op.filter_map("gone", hosts, gone))
     alarms = op.stateful_batch("alarm", unusual, partial(AlarmLogic, host_metrics, settings.anomaly))
 
+    correlate = partial(CorrelationLogic, source.origins, settings.correlations, settings.alerts.lowest, timeline)
+    correlated = op.stateful_batch("correlate", hits, correlate)
+
     at_once = op.flat_map("at_once", counted, at_once_by_entity)
     in_order = op.filter_map("signals", hosts, signal_by_entity)
     of_fleet = op.filter_map("fleet_signals", fleet, fleet_signal)
-    signals = op.merge("all_signals", at_once, in_order, of_fleet, alarms)
+    of_correlations = op.map("correlation_signals", correlated, correlation_signal)
+    signals = op.merge("all_signals", at_once, in_order, of_fleet, alarms, of_correlations)
     alerts = op.stateful_batch("alerts", signals, partial(AlertLogic, settings.alerts))
 
     read = op.flat_map("read", counted, read_by_origin)
@@ -180,6 +187,16 @@ def gone(out: tuple[str, HostOut]) -> tuple[str, Report | HostForgotten] | None:
 def fleet_signal(out: tuple[str, Signal | Report]) -> tuple[str, Signal | HostForgotten] | None:
     """Keep what is said of the fleet."""
     return (out[1].entity, out[1]) if isinstance(out[1], Signal) else None
+
+
+def hits_of(judged: Judged) -> tuple[str, Hits] | None:
+    """Take out what there is for correlations, for the one step that sees all of it."""
+    return (CORRELATIONS, judged.hits) if judged.hits is not None else None
+
+
+def correlation_signal(out: tuple[str, Signal | HostForgotten]) -> tuple[str, Signal | HostForgotten]:
+    """Key what correlations say by its entity, and which entities they forgot."""
+    return (out[1].entity if isinstance(out[1], Signal) else out[1].host), out[1]
 
 
 def at_once_by_entity(collected: Collected) -> Iterable[tuple[str, Signal | HostForgotten]]:

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from analyzers.alerts import AlertSettings
 from analyzers.anomaly.settings import AnomalySettings
+from analyzers.correlations.settings import CorrelationSettings
 from dashboards.settings import DSN_VARIABLE
 from operators.clock import TimeSettings
 from operators.formats.settings import FormatSettings
@@ -159,6 +160,7 @@ class Settings(BaseSettings):
     rules: RuleSettings = RuleSettings()
     metrics: MetricSettings = MetricSettings()
     anomaly: AnomalySettings = AnomalySettings()
+    correlations: CorrelationSettings = CorrelationSettings()
     alerts: AlertSettings = AlertSettings()
     limits: LimitSettings = LimitSettings()
     recovery: RecoverySettings = RecoverySettings()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from analyzers.correlations.hits import Hits
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import Partial
 from analyzers.router import Candidate
@@ -48,6 +49,11 @@ class Batch(msgspec.Struct, gc=False):
     rules: str = ""
     first: int = -1
 
+    def place(self, index: int) -> int:
+        """Return an event's place in the order of time, µs."""
+        # Late: it comes after what the watermark has passed. Too far ahead: its own time may never come.
+        return self.late.get(index, self.future.get(index, self.events[index].time))
+
 
 class Judged(msgspec.Struct, gc=False):
     """A batch with what the rules said: one signal a match, by index of the event."""
@@ -56,6 +62,8 @@ class Judged(msgspec.Struct, gc=False):
     signals: dict[int, list[Signal]]
     #: Version of the rule set that judged.
     rules: str
+    #: What there is for correlations.
+    hits: Hits | None = None
 
 
 class OpenWindow(msgspec.Struct):

@@ -30,14 +30,14 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     """One thing that a rule or a score said about one entity at one time; alerts group signals."""
 
     #: What said it: ``rule`` (a Sigma rule), ``threshold`` (a metric passed its limit), ``anomaly`` (a metric's score),
-    #: ``loss`` (messages were gone before they were read).
-    kind: Literal["rule", "threshold", "anomaly", "loss"]
+    #: ``correlation`` (a Sigma correlation rule), ``loss`` (messages were gone before they were read).
+    kind: Literal["rule", "threshold", "anomaly", "correlation", "loss"]
     #: Rule id, or metric name with direction (``failed_logins:peak``).
     rule: str
     #: Title a person reads.
     name: str
     level: Level
-    #: Canonical host name; of a loss ``topic-partition``.
+    #: Canonical host name; of a loss ``topic-partition``; of a correlation over several hosts its first group value.
     entity: str
     time: int
     #: Why, in one line: the fields and values that met the rule, or the value against its expected band.
@@ -53,6 +53,11 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     versions: tuple[tuple[str, str], ...] = ()
     #: When what it belongs to began, µs, if that was before: the two are one alert. 0: at its own time.
     opened: int = 0
+    #: How many it stands for, and the time of the last, µs; 0: ``time``.
+    count: int = 1
+    last: int = 0
+    #: Further events that are evidence: time, id, raw bytes.
+    more: tuple[tuple[int, str, bytes], ...] = ()
 
 
 class Alert(msgspec.Struct, frozen=True, gc=False):

@@ -55,7 +55,14 @@ class Test(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """Return it in words: ``at least 10``."""
-        words = {"gt": "more than", "gte": "at least", "lt": "less than", "lte": "at most", "eq": "", "neq": "other than"}
+        words = {
+            "gt": "more than",
+            "gte": "at least",
+            "lt": "less than",
+            "lte": "at most",
+            "eq": "",
+            "neq": "other than",
+        }
         return f"{words[self.op]} {number(self.number)}".strip()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from sigma.correlations import SigmaCorrelationCondition, SigmaCorrelationRule
@@ -22,7 +22,7 @@ MAX_GROUP_BY = 8
 MAX_NAME = 256
 #: Largest number in a condition.
 MAX_NUMBER = 10**12
-_OPS = ("gt", "gte", "lt", "lte", "eq", "neq")
+_OPS: Final[tuple[Literal["gt", "gte", "lt", "lte", "eq", "neq"], ...]] = ("gt", "gte", "lt", "lte", "eq", "neq")
 _TEMPORAL = ("temporal", "temporal_ordered")
 
 

@@ -90,7 +90,8 @@ class _Linker:
         self._depths: dict[str, int] = {}
         self._named: dict[str, list[Drawn | Compiled]] = {}
         self._hashes: dict[str, str] = {}
-        for each in (*compiled, *drawn):
+        both: list[Drawn | Compiled] = [*compiled, *drawn]
+        for each in both:
             for name in dict.fromkeys((each.rule.id.lower(), each.rule.name)):
                 if name:
                     self._named.setdefault(name, []).append(each)
@@ -170,7 +171,9 @@ class _Linker:
         other = self.resolve(each)
         if other is None:
             why = self.problems[id(each)].reason
-            raise Unsupported(why if why in (_ITSELF, _DEEP) else f"correlation: refers to {ref!r}, not in force: {why}")
+            raise Unsupported(
+                why if why in (_ITSELF, _DEEP) else f"correlation: refers to {ref!r}, not in force: {why}"
+            )
         return f"c:{other.key}", other.rule, other.key
 
 

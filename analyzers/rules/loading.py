@@ -63,7 +63,8 @@ def load(paths: Sequence[Path | str], placeholders: Placeholders, cache: Path | 
             continue
         file = files[each.key]
         problems += file.problems
-        for one in (*file.compiled, *file.drawn):
+        both: list[Compiled | Drawn] = [*file.compiled, *file.drawn]
+        for one in both:
             rule = one.rule
             if rule.id in owners:
                 why = f"has the id of a rule in {owners[rule.id]}"

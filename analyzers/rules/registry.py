@@ -99,7 +99,7 @@ def keep_broken(
     A rule is known again by its id; of a file that cannot be read at all, by the file. A rule that is no longer there
     is gone, and with it what refers to it.
     """
-    there = {each.rule.id for each in (*loaded.compiled, *loaded.correlations)}
+    there = {each.rule.id for each in loaded.compiled} | {each.rule.id for each in loaded.correlations}
     ids = {problem.id for problem in loaded.problems if problem.id}
     files = {problem.path for problem in loaded.problems if not problem.id}
 
