@@ -33,6 +33,8 @@ class Ending(msgspec.Struct):
 
     hit: Hit
     matched: int
+    #: Values of the group as the hit has them.
+    shown: Name
 
 
 class _Saved(msgspec.Struct):
@@ -64,7 +66,7 @@ class Correlator:
         self._waiting: list[tuple[tuple[int, str, int], Hit]] = []
         self._known: dict[str, Correlation] = {}
         self._memory = Memory(settings.memory_mb * 1_000_000)
-        #: Windows that are told when they have passed, by their end.
+        #: Windows that are told when they have passed, by their end; of several first those that others may add to.
         self._ends: list[tuple[int, int, str, Name]] = []
         self._endings: dict[tuple[str, Name], Ending] = {}
         self._now = UNKNOWN
@@ -156,9 +158,9 @@ class Correlator:
                 fresh = group.ends == NEVER
                 group.add(entry, correlation)
                 if fresh:
-                    heapq.heappush(self._ends, (group.ends, correlation.depth, correlation.key, name))
+                    heapq.heappush(self._ends, (group.ends, -correlation.depth, correlation.key, name))
                 matched = next(i for i, each in enumerate(hit.matches) if each == fed.first.matched)
-                self._endings[correlation.key, name] = Ending(hit, matched)
+                self._endings[correlation.key, name] = Ending(hit, matched, fed.shown)
         fired = holding is not None and (group.fired == NEVER or group.fired + correlation.timespan <= now)
         if fired:
             group.fired = now
@@ -207,18 +209,9 @@ class Correlator:
                 continue
             matched = hit.matches[ending.matched]
             by = Input(f"r:{matched.rule}", matched, hit.host, (hit.cite(),))
-            shown = self._shown(correlation, by, name)
             inputs: list[Input] = []
-            self._tell(correlation, holding, by, shown, True, lacking <= end, hit, end, inputs, out)
+            self._tell(correlation, holding, by, ending.shown, True, lacking <= end, hit, end, inputs, out)
             self._decide(hit, end, inputs, out)
-
-    def _shown(self, correlation: Correlation, by: Input, name: Name) -> tuple[str, ...]:
-        """Return the values of a group as the event that ended its window has them."""
-        for source in correlation.sources:
-            fed, _ = read(correlation, [Input(source.of, by.matched, by.host, by.cites)])
-            if name in fed:
-                return fed[name].shown
-        return name
 
     def snapshot(self) -> bytes:
         """Return the state as versioned bytes."""
@@ -259,7 +252,7 @@ class Correlator:
         self._now = saved.now
         depths = {each.key: each.depth for each in saved.correlations}
         self._ends = [
-            (group.ends, depths[key], key, name)
+            (group.ends, -depths[key], key, name)
             for key, name, group in self._memory.groups()
             if isinstance(group, Whole) and group.ends != NEVER
         ]

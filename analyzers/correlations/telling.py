@@ -22,7 +22,7 @@ def signal_of(
     if holding.host:
         entity = holding.host
     elif group and not group[0].startswith("_"):
-        entity = group[0]
+        entity = group[0].casefold()
     else:
         entity = FLEET
     time, event_id, raw = last

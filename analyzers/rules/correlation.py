@@ -26,7 +26,7 @@ MAX_DEPTH = 3
 MAX_WINDOW = 10_000
 
 
-class Test(msgspec.Struct, frozen=True):
+class Comparison(msgspec.Struct, frozen=True):
     """One comparison of a condition."""
 
     op: Literal["gt", "gte", "lt", "lte", "eq", "neq"]
@@ -36,7 +36,7 @@ class Test(msgspec.Struct, frozen=True):
     def holds(self, value: int, of: int = 1) -> bool:
         """Say whether ``value / of`` meets the comparison; the value is times SCALE, ``of`` is positive.
 
-        >>> Test("gte", 3 * SCALE).holds(6 * SCALE, 2), Test("lt", 3 * SCALE).holds(6 * SCALE, 2)
+        >>> Comparison("gte", 3 * SCALE).holds(6 * SCALE, 2), Comparison("lt", 3 * SCALE).holds(6 * SCALE, 2)
         (True, False)
         """
         other = self.number * of
@@ -87,7 +87,7 @@ class Drawn(msgspec.Struct, frozen=True):
     #: µs, and as it is written.
     timespan: int
     span: str
-    tests: tuple[Test, ...]
+    tests: tuple[Comparison, ...]
     #: The fields whose values are counted together; of all other types one, or none.
     fields: tuple[str, ...] = ()
     percentile: int = 50
@@ -106,7 +106,7 @@ class Correlation(msgspec.Struct, frozen=True, eq=False):
     #: µs, and as it is written.
     timespan: int
     span: str
-    tests: tuple[Test, ...]
+    tests: tuple[Comparison, ...]
     fields: tuple[str, ...]
     percentile: int
     #: 1: it refers to rules only.

@@ -10,7 +10,7 @@ import msgspec
 from sigma.correlations import SigmaCorrelationCondition, SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 
-from analyzers.rules.correlation import MAX_WINDOW, SCALE, Drawn, Test, Type
+from analyzers.rules.correlation import MAX_WINDOW, SCALE, Comparison, Drawn, Type
 from analyzers.rules.rule import Rule, Unsupported
 
 #: Longest window, seconds.
@@ -36,7 +36,7 @@ def draw(document: Mapping[Any, Any], describe: Any) -> Drawn:
     if isinstance(written.get("condition"), str):
         raise Unsupported("correlation: extended conditions (a text) are not supported")
     conditions = written.get("condition")
-    tests: tuple[Test, ...] = ()
+    tests: tuple[Comparison, ...] = ()
     if isinstance(conditions, dict):
         tests = _tests(conditions)
         # pySigma takes one comparison; a range has two.
@@ -81,7 +81,7 @@ def _refs(rule: SigmaCorrelationRule, kind: Type) -> tuple[str, ...]:
     return tuple(refs)
 
 
-def _tests(conditions: Mapping[Any, Any]) -> tuple[Test, ...]:
+def _tests(conditions: Mapping[Any, Any]) -> tuple[Comparison, ...]:
     rest = {name: value for name, value in conditions.items() if name not in _OPS}
     tests = []
     for op in _OPS:
@@ -90,7 +90,7 @@ def _tests(conditions: Mapping[Any, Any]) -> tuple[Test, ...]:
         read = SigmaCorrelationCondition.from_dict({**rest, op: conditions[op]})
         if abs(read.count) > MAX_NUMBER:
             raise Unsupported(f"correlation: {op}: a number of at most {MAX_NUMBER:,}")
-        tests.append(Test(op, round(Decimal(str(read.count)) * SCALE)))
+        tests.append(Comparison(op, round(Decimal(str(read.count)) * SCALE)))
     if not tests:
         raise Unsupported("correlation: the condition compares nothing")
     if len(tests) > 1 and not ({test.op for test in tests} <= {"gt", "gte", "lt", "lte"} and len(tests) == 2):
@@ -100,15 +100,15 @@ def _tests(conditions: Mapping[Any, Any]) -> tuple[Test, ...]:
     return tuple(tests)
 
 
-def _counted(kind: Type, tests: tuple[Test, ...], refs: int) -> tuple[Test, ...]:
+def _counted(kind: Type, tests: tuple[Comparison, ...], refs: int) -> tuple[Comparison, ...]:
     """Return what the condition asks for, in the simplest form; refuse what cannot be met or counted."""
     if kind in _TEMPORAL:
-        tests = tests or (Test("gte", refs * SCALE),)
+        tests = tests or (Comparison("gte", refs * SCALE),)
         test = tests[0]
         if len(tests) > 1 or test.op not in ("gt", "gte", "eq") or (test.op == "eq" and test.number != refs * SCALE):
             raise Unsupported(f"correlation: {kind} asks for a least number of its rules (gte, gt), or for all")
         if test.op == "eq":
-            test = Test("gte", test.number)
+            test = Comparison("gte", test.number)
         if test.number > refs * SCALE or (test.op == "gt" and test.number >= refs * SCALE):
             raise Unsupported(f"correlation: {kind} asks for more rules than it names")
         return (test,)
