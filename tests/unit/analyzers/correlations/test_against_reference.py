@@ -41,8 +41,8 @@ def drawn(choose: random.Random, name: str, known: Sequence[str]) -> Drawn:
     whole = choose.random() < 0.4
     type = choose.choice(WHOLE if whole else RISING)
     refs = choose.sample(known, choose.randint(1, min(3, len(known))))
-    if type == "temporal_ordered" and choose.random() < 0.3:
-        refs.append(refs[0])
+    if type == "temporal_ordered" and choose.random() < 0.5:
+        refs = choose.choices(known, k=4)
     number = choose.randint(1, 4)
     if type.startswith("temporal"):
         tests = (Comparison("gte", choose.randint(max(len(refs) - 1, 1), len(refs)) * SCALE),)
