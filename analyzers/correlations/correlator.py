@@ -89,7 +89,7 @@ class Correlator:
         return min(self._watermarks.values(), default=UNKNOWN)
 
     def take_evicted(self) -> int:
-        """Return how many groups were forgotten for want of room since this was last asked."""
+        """Return how many groups and events were forgotten for want of room since this was last asked."""
         evicted, self._memory.evicted = self._memory.evicted, 0
         return evicted
 
@@ -138,7 +138,7 @@ class Correlator:
         memory = self._memory
         spare = memory.spare(now)
         group = memory.get(correlation, name, now)
-        before = group.size
+        before, lacking = group.size, group.lacking
         cites = fed.first.cites
         # Only the first events of a window are evidence; of those a copy is kept as long as there is room.
         if not spare or group.copies() >= MAX_EVIDENCE:
@@ -165,6 +165,7 @@ class Correlator:
         if fired:
             group.fired = now
         exact = max(group.lacking, memory.lacking(correlation.key)) <= now
+        memory.evicted += group.lacking > lacking
         memory.touch(correlation.key, name, now, before)
         if holding is not None:
             self._tell(correlation, holding, fed.first, fed.shown, fired, exact, hit, now, inputs, out)

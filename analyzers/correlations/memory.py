@@ -46,7 +46,7 @@ class Memory:
         self._limit = limit
         self._all: dict[str, _Groups] = {}
         self.size = 0
-        #: Groups forgotten for want of room since this was last read.
+        #: Groups, and events of a window, forgotten for want of room since this was last read.
         self.evicted = 0
 
     def __len__(self) -> int:

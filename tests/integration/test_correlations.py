@@ -100,7 +100,7 @@ def traffic(seed: int) -> dict[str, list[Line]]:
     def at(low: float, high: float) -> int:
         return START + choose.randint(round(low * 1_000), round(high * 1_000)) * 1_000
 
-    for _ in range(300):
+    for _ in range(150):
         host = f"web-{choose.randint(1, 3)}"
         verdict = choose.choice(["Failed", "Accepted"])
         line = ssh(at(0, 1_800), host, f"user{choose.randint(1, 20)}", f"10.0.1.{choose.randint(1, 40)}", verdict)

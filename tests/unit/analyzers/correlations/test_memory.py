@@ -79,10 +79,13 @@ def test_the_values_of_one_window_are_bounded_and_beyond_that_inexact(load: Load
     assert "not exact" in signal.reason
 
 
-def test_a_sum_of_more_events_than_are_kept_is_said_to_be_inexact(load: Load) -> None:
+def test_a_sum_of_more_events_than_are_kept_is_too_low_and_that_is_counted(load: Load) -> None:
     rules = load(RULES.replace("type: event_count", "type: value_sum").replace("{gte: 3}", "{field: f, gt: 20001}"))
     hits = [hit(rules, number / 10, number, ["x"], {"user": "root", "f": "2"}) for number in range(10_050)]
-    assert not run(rules, hits), "the oldest are left out: it adds up to too little, never to too much"
+    correlator = Correlator(["t-0"], CorrelationSettings())
+    correlator.add(Hits("t-0", END_OF_TIME, hits, rules.correlations))
+    assert not correlator.release()
+    assert correlator.take_evicted() == 50
 
 
 def test_a_snapshot_of_another_version_is_refused(load: Load) -> None:
