@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from analyzers.correlations.correlator import Correlator
+from analyzers.correlations.hits import Hits
+from analyzers.correlations.settings import CorrelationSettings
 from analyzers.rules import RuleSet
 from analyzers.rules.loading import load as load_rules
 from analyzers.rules.registry import Registry, keep_broken
-from tests.unit.analyzers.correlations.conftest import hit, run
+from tests.unit.analyzers.correlations.conftest import END_OF_TIME, START, hit, run
 
 Load = Callable[[str], RuleSet]
 
@@ -317,3 +320,19 @@ def test_a_correlation_that_breaks_stays_in_force_as_it_was(tmp_path: Path) -> N
     assert [each.rule.title for each in kept] == [each.rule.title for each in before.correlations]
     assert [each.digest for each in loaded.correlations] == [each.digest for each in before.correlations]
     assert loaded.version != broken.version
+
+
+def test_a_change_of_words_goes_on_with_the_count_and_a_change_of_the_condition_does_not(load: Load) -> None:
+    text = documents(correlation("event_count", ["x"], {"gte": 3}), BASE.format(name="x"))
+    text = text.replace("name: counted", f"id: {ID}\nname: counted").replace("name: x", f"id: {OTHER}\nname: x")
+    old, renamed, changed = load(text), load(text.replace("Counted", "Renamed")), load(text.replace("1m", "2m"))
+
+    def after(rules: RuleSet) -> list[str]:
+        correlator = Correlator(["t-0"], CorrelationSettings())
+        correlator.add(Hits("t-0", START, [hit(old, n, n, ["x"], {}) for n in range(2)], old.correlations))
+        correlator.add(Hits("t-0", END_OF_TIME, [hit(rules, 2, 2, ["x"], {})], rules.correlations))
+        return [said.signal.name for said in correlator.release()]
+
+    assert after(old) == ["Counted"]
+    assert after(renamed) == ["Renamed"]
+    assert after(changed) == []
