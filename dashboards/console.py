@@ -192,7 +192,7 @@ def _unpin() -> None:
 
 def _history(connection: queries.Connection, detail: AlertDetail) -> list[MetricPoint]:
     alert = detail.alert
-    if alert.kind == "rule":
+    if alert.kind in ("rule", "correlation"):
         return []
     name = alert.rule.partition(":")[0]
     since, until = alert.first_seen - BEFORE, alert.last_seen + AFTER

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from analyzers.rules.compiled import Loaded
 from analyzers.rules.loading import load
 from analyzers.rules.registry import Registry, keep_broken
 from analyzers.rules.rule import Problem
@@ -84,11 +85,11 @@ def compile_here(order: Order) -> Outcome:
         outcome.error = f"no rule under {', '.join(order.paths)} can be compiled"
         return outcome
     try:
-        former = registry.get(order.before).compiled if order.before else []
+        former = registry.get(order.before) if order.before else Loaded([], [], "")
     except (OSError, ValueError) as error:
         print(f"winnow: version {order.before} of the rules cannot be read: {error}", file=sys.stderr)
-        former = []
-    loaded, kept = keep_broken(loaded, former)
+        former = Loaded([], [], "")
+    loaded, kept = keep_broken(loaded, former.compiled, former.correlations)
     try:
         registry.put(loaded)
     except OSError as error:

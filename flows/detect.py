@@ -18,6 +18,7 @@ from analyzers.anomaly.scorers.registry import make_scorer
 from analyzers.bert.judge import TextJudge
 from analyzers.bert.meanings import Bar
 from analyzers.control import Timeline
+from analyzers.correlations.hits import Hits
 from analyzers.incidents.sightings import Heard
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
@@ -30,10 +31,11 @@ from flows.texts import load_texts
 from flows.usage import UsageError
 from operators.alerts import AlertLogic
 from operators.align import AlignLogic, HostItem, Released
-from operators.batch import Collected, ShardItem
+from operators.batch import Collected, Judged, ShardItem
 from operators.bert import TextStep
 from operators.collect import SHARD_KEYS, Collector
 from operators.control import ControlSource
+from operators.correlations import CORRELATIONS, CorrelationLogic
 from operators.files import FileSource
 from operators.fleet import AlarmLogic, FleetLogic, FleetOut
 from operators.host import Decided, HostLogic, HostOut, host_of
@@ -73,6 +75,7 @@ def build(
     batches = op.input("source", flow, source)
     judge = Judge(rules.of, rules.recent.append) if isinstance(rules, Versions) else Judge(lambda _: rules)
     judged = op.map("rules", batches, judge.judge)
+    hits = op.filter_map("hits", judged, hits_of)
     if texts is not None:
         bar = Bar(settings.bert.alert_from, settings.bert.thresholds)
         step = (
@@ -103,6 +106,9 @@ def build(
     unusual = op.merge("to_alarm", op.filter_map("unusual", fleet, unusual_by_host), op.filter_map("gone", hosts, gone))
     alarms = op.stateful_batch("alarm", unusual, partial(AlarmLogic, host_metrics, settings.anomaly))
 
+    correlate = partial(CorrelationLogic, source.origins, settings.correlations, settings.alerts.lowest, timeline)
+    correlated = op.stateful_batch("correlate", hits, correlate)
+
     heard = op.merge(
         "all_heard",
         op.filter_map("closed_windows", released, for_incidents),
@@ -120,6 +126,7 @@ def build(
         op.filter_map("fleet_signals", fleet, signal_by_entity),
         op.filter_map("alarm_signals", alarms, signal_by_entity),
         op.filter_map("others_alerts", incidents, signal_by_entity),
+        op.map("correlation_signals", correlated, correlation_signal),
     )
     alerts = op.stateful_batch("alerts", signals, partial(AlertLogic, settings.alerts))
 
@@ -218,6 +225,16 @@ def for_incidents(out: tuple[str, object]) -> tuple[str, Heard | WindowClosed] |
 def only_incidents(out: tuple[str, IncidentUpdate | Signal]) -> Out | None:
     """Keep the incidents that changed."""
     return out[1] if isinstance(out[1], IncidentUpdate) else None
+
+
+def hits_of(judged: Judged) -> tuple[str, Hits] | None:
+    """Take out what there is for correlations, for the one step that sees all of it."""
+    return (CORRELATIONS, judged.hits) if judged.hits is not None else None
+
+
+def correlation_signal(out: tuple[str, Signal | HostForgotten]) -> tuple[str, Signal | HostForgotten]:
+    """Key what correlations say by its entity, and which entities they forgot."""
+    return (out[1].entity if isinstance(out[1], Signal) else out[1].host), out[1]
 
 
 def at_once_by_entity(collected: Collected) -> Iterable[tuple[str, Signal | HostForgotten]]:

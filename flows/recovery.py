@@ -21,6 +21,7 @@ from bytewax.recovery import init_db_dir
 from analyzers.alerts import AlertBook
 from analyzers.anomaly.fleet import Fleet
 from analyzers.anomaly.telling import HostAlarm
+from analyzers.correlations.correlator import Correlator
 from analyzers.host import Host
 from analyzers.ledger import LedgerBook
 from flows.settings import Settings
@@ -45,6 +46,7 @@ SNAPSHOTS = {
     "host": Host.VERSION,
     "fleet": Fleet.VERSION,
     "alarm": HostAlarm.VERSION,
+    "correlate": Correlator.VERSION,
     "alerts": AlertBook.VERSION,
     "incidents": IncidentLogic.VERSION,
     "ledger": LedgerBook.VERSION,

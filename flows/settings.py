@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from analyzers.alerts import AlertSettings
 from analyzers.anomaly.settings import AnomalySettings
 from analyzers.bert.settings import BertSettings
+from analyzers.correlations.settings import CorrelationSettings
 from analyzers.incidents.settings import IncidentSettings
 from dashboards.settings import DSN_VARIABLE
 from operators.clock import TimeSettings
@@ -162,6 +163,7 @@ class Settings(BaseSettings):
     metrics: MetricSettings = MetricSettings()
     anomaly: AnomalySettings = AnomalySettings()
     bert: BertSettings = BertSettings()
+    correlations: CorrelationSettings = CorrelationSettings()
     alerts: AlertSettings = AlertSettings()
     incidents: IncidentSettings = IncidentSettings()
     limits: LimitSettings = LimitSettings()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from analyzers.correlations.hits import Hits
 from analyzers.incidents.sightings import Alerts, merge_alerts
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import Partial
@@ -51,6 +52,11 @@ class Batch(msgspec.Struct, gc=False):
     #: Version of the text model that judges it; empty: there is one, or none.
     model: str = ""
 
+    def place(self, index: int) -> int:
+        """Return an event's place in the order of time, µs."""
+        # Late: it comes after what the watermark has passed. Too far ahead: its own time may never come.
+        return self.late.get(index, self.future.get(index, self.events[index].time))
+
 
 class Judged(msgspec.Struct, gc=False):
     """A batch with what rules and text judge said: signals by index of the event."""
@@ -62,6 +68,8 @@ class Judged(msgspec.Struct, gc=False):
     #: Indices of the events whose text was judged, and by which model; empty if none was.
     texts: frozenset[int] = frozenset()
     model: str = ""
+    #: What there is for correlations.
+    hits: Hits | None = None
 
 
 class OpenWindow(msgspec.Struct):

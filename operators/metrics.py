@@ -64,6 +64,14 @@ OPEN_WINDOWS = Gauge(
 WAITING_CANDIDATES = Gauge(
     "winnow_waiting_candidates", "Events that wait for their turn to be decided, by shard.", ["shard"]
 )
+CORRELATION_GROUPS = Gauge("winnow_correlation_groups", "Groups that Sigma correlations count at the moment.")
+WAITING_HITS = Gauge(
+    "winnow_waiting_hits", "Events that wait for the watermark before they are counted by Sigma correlations."
+)
+UNCORRELATED = Counter(
+    "winnow_uncorrelated_matches",
+    "Matches that a Sigma correlation could not count: they lack a field that it groups by, or have no number in it.",
+)
 BATCH_SECONDS = Histogram(
     "winnow_batch_seconds",
     "Time one batch takes from being read to being collected.",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from analyzers.correlations.hits import MAX_COPY, Hit, Hits, Matched
 from analyzers.rules import RuleSet
+from analyzers.rules.correlation import Correlation
 from operators import metrics
 from operators.batch import Batch, Collected, Judged
 from operators.formats import UNDECODED, fields
@@ -31,13 +33,24 @@ class Judge:
         """Return the batch with the signals of each event that a rule matched."""
         signals: dict[int, list[Signal]] = {}
         if not batch.consumed:
-            return Judged(batch, signals, batch.rules)
+            return Judged(batch, signals, batch.rules, hits=Hits(batch.origin, batch.watermark))
         rules = self._of(batch.rules)
         versions = (("rules", rules.version),)
+        feeds = rules.feeds
+        fed: dict[int, list[Matched]] = {}
+        concerned: dict[int, dict[str, Correlation]] = {}
         if rules.rules and batch.events:
             self._seen(batch.events)
             for match in rules.match_batch(batch.events, fields, UNDECODED):
                 event, rule = batch.events[match.index], match.rule
+                metrics.MATCHES.labels(level=rule.level.name).inc()
+                feeding = feeds.get(rule.id)
+                if feeding is not None:
+                    values = feeds.read(feeding, rule, event, fields(event))
+                    fed.setdefault(match.index, []).append(Matched(rule.id, values))
+                    concerned.setdefault(match.index, {}).update((c.digest, c) for c in feeding.correlations)
+                    if feeding.silent:
+                        continue
                 signal = Signal(
                     kind="rule",
                     rule=rule.id,
@@ -52,8 +65,34 @@ class Judge:
                     versions=versions,
                 )
                 signals.setdefault(match.index, []).append(signal)
-                metrics.MATCHES.labels(level=rule.level.name).inc()
-        return Judged(batch, signals, rules.version)
+        return Judged(batch, signals, rules.version, hits=_hits(batch, fed, concerned, rules.version))
+
+
+def _hits(
+    batch: Batch, fed: dict[int, list[Matched]], concerned: dict[int, dict[str, Correlation]], version: str
+) -> Hits:
+    """Return what a batch has for correlations."""
+    hits = []
+    named: dict[str, Correlation] = {}
+    for index, matches in fed.items():
+        event = batch.events[index]
+        concerns = concerned[index]
+        named.update(concerns)
+        ordered = sorted(concerns.values(), key=lambda each: (each.depth, each.rule.id, each.digest))
+        hits.append(
+            Hit(
+                batch.place(index),
+                event.origin,
+                event.offset,
+                event.time,
+                event.host,
+                event.raw[:MAX_COPY],
+                tuple(matches),
+                tuple(each.digest for each in ordered),
+                version,
+            )
+        )
+    return Hits(batch.origin, batch.watermark, hits, tuple(named.values()))
 
 
 def count(step_id: str, collected: Collected) -> None:

@@ -82,7 +82,7 @@ class Versions(Held[RuleSet]):
         gc.disable()
         try:
             loaded = self._registry.get(version, rest)
-            rules = RuleSet.of(loaded.compiled, loaded.problems, loaded.version)
+            rules = RuleSet.of(loaded.compiled, loaded.problems, loaded.version, loaded.correlations)
             if aside:
                 rules.prepare(self._latest())
                 # What the first events of each kind, and of each value, cost is spent here and not in the flow; the

@@ -30,15 +30,15 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     """One thing that a rule or a score said about one entity at one time; alerts group signals."""
 
     #: What said it: ``rule`` (a Sigma rule), ``threshold`` (a metric passed its limit), ``anomaly`` (a metric's score),
-    #: ``text`` (the text judge), ``alert`` (another system's alert, found in the telemetry), ``loss`` (messages were
-    #: gone before they were read).
-    kind: Literal["rule", "threshold", "anomaly", "text", "alert", "loss"]
+    #: ``text`` (the text judge), ``correlation`` (a Sigma correlation rule), ``alert`` (another system's alert, found
+    #: in the telemetry), ``loss`` (messages were gone before they were read).
+    kind: Literal["rule", "threshold", "anomaly", "text", "correlation", "alert", "loss"]
     #: Rule id, metric name with direction (``failed_logins:peak``), or label of the text (``sqli``).
     rule: str
     #: Title a person reads.
     name: str
     level: Level
-    #: Canonical host name; of a loss ``topic-partition``.
+    #: Canonical host name; of a loss ``topic-partition``; of a correlation over several hosts its first group value.
     entity: str
     time: int
     #: Why, in one line: the fields and values that met the rule, or the value against its expected band.

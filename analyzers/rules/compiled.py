@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from analyzers.rules.correlation import Correlation, Drawn
 from analyzers.rules.nodes import AnyNode, Branch
 from analyzers.rules.rule import Problem, Rule
 
@@ -39,6 +40,8 @@ class File(msgspec.Struct, frozen=True, eq=False):
     filters: tuple[Problem, ...] = ()
     #: Filters that name a rule of the file.
     narrowed: tuple[Problem, ...] = ()
+    #: Its correlations, which may refer to rules of other files.
+    drawn: tuple[Drawn, ...] = ()
 
 
 class Loaded(msgspec.Struct, frozen=True, eq=False):
@@ -47,6 +50,7 @@ class Loaded(msgspec.Struct, frozen=True, eq=False):
     compiled: list[Compiled]
     problems: list[Problem]
     version: str
+    correlations: list[Correlation] = []
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from analyzers.rules.correlation import Correlation
 from analyzers.rules.loading import read_rule_file, rule_files
 from analyzers.rules.parsing import parse, rule_id
 from analyzers.rules.rule import Placeholders, Problem, Rule, Unsupported
@@ -50,6 +51,10 @@ def find(name: str, paths: Sequence[Path], placeholders: Placeholders) -> Found:
             # A title may be written otherwise than it reads: folded, quoted, escaped.
             rules = RuleSet.load(paths, placeholders=placeholders)
             found, broken = _named(name, rules)
+    correlation = None if found else _correlation(name, rules)
+    if correlation is not None:
+        told = "; ".join(source.title for source in correlation.sources)
+        raise NotFound(f"{correlation.rule.title} counts events over time, see winnow replay; it refers to: {told}")
     if broken and not found:
         raise NotFound(f"rule is not in force: {broken[0]}")
     if not found:
@@ -106,6 +111,14 @@ def _files(first: Sequence[Path], paths: Sequence[Path], name: str | None) -> li
         if (_FILTER.search(raw) or (wanted is not None and wanted in raw.lower())) and file.resolve() not in known:
             found.append(file)
     return found
+
+
+def _correlation(name: str, rules: RuleSet) -> Correlation | None:
+    key = name.casefold()
+    for each in rules.correlations:
+        if key in (each.rule.id.casefold(), each.rule.title.casefold()):
+            return each
+    return None
 
 
 def _named(name: str, rules: RuleSet) -> tuple[list[Rule], list[Problem]]:

@@ -11,6 +11,8 @@ import msgspec
 
 from analyzers.rules.cache import Cache, Kept
 from analyzers.rules.compiled import Compiled, File, Loaded
+from analyzers.rules.correlation import Drawn
+from analyzers.rules.linking import link
 from analyzers.rules.rule import Placeholders, Problem, Unsupported
 
 #: Largest rule file, bytes.
@@ -18,7 +20,7 @@ MAX_FILE = 1_000_000
 #: How the name of a file ends that holds a rule's tests (``analyzers.rules.cases``).
 TESTS = ".test.yaml"
 #: Part of every version: rises when the meaning of compiled rules changes.
-_ENGINE = b"winnow-rules-2"
+_ENGINE = b"winnow-rules-3"
 
 
 class _Source(msgspec.Struct, frozen=True, eq=False):
@@ -53,6 +55,7 @@ def load(paths: Sequence[Path | str], placeholders: Placeholders, cache: Path | 
         store.write(Kept(kept.filters, files))
     compiled: list[Compiled] = []
     problems: list[Problem] = []
+    drawn: list[Drawn] = []
     owners: dict[str, str] = {}
     for each in found:
         if isinstance(each, Problem):
@@ -60,17 +63,24 @@ def load(paths: Sequence[Path | str], placeholders: Placeholders, cache: Path | 
             continue
         file = files[each.key]
         problems += file.problems
-        for one in file.compiled:
+        both: list[Compiled | Drawn] = [*file.compiled, *file.drawn]
+        for one in both:
             rule = one.rule
             if rule.id in owners:
                 why = f"has the id of a rule in {owners[rule.id]}"
                 problems.append(Problem(rule.path, why, rule.id, rule.title, rule.line))
-            else:
+                continue
+            owners[rule.id] = rule.path
+            if isinstance(one, Compiled):
                 compiled.append(one)
-                owners[rule.id] = rule.path
+            else:
+                drawn.append(one)
     named = {each for source in sources for each in files[source.key].narrowed}
     problems += [each for source in sources for each in files[source.key].filters if each not in named]
-    return Loaded(compiled, problems, _version([source.digest for source in sources], placeholders))
+    linked = link(drawn, compiled)
+    problems += linked.problems
+    version = _version([source.digest for source in sources], placeholders)
+    return Loaded(compiled, problems, version, linked.correlations)
 
 
 def _compile(sources: Sequence[_Source], known: Mapping[str, File], filters: bytes, placeholders: Placeholders) -> Kept:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import yaml
 from sigma.collection import SigmaCollection
+from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
@@ -17,6 +18,8 @@ from sigma.rule import SigmaRule
 from analyzers.rules.bounds import documents, size
 from analyzers.rules.compiled import Compiled, File
 from analyzers.rules.condition import compile_detections, fields_of
+from analyzers.rules.correlation import Drawn
+from analyzers.rules.correlation_parsing import draw, hash_of
 from analyzers.rules.nodes import And, AnyNode
 from analyzers.rules.policy import Policy
 from analyzers.rules.rule import LogSource, Placeholders, Problem, Rule, Unsupported
@@ -68,6 +71,7 @@ class Parsed(msgspec.Struct, eq=False):
     path: str
     rules: list[tuple[Place, SigmaRule]] = []
     filters: list[Filter] = []
+    drawn: list[Drawn] = []
     problems: list[Problem] = []
 
 
@@ -107,7 +111,8 @@ def compile_file(parsed: Parsed, filters: Sequence[Filter], placeholders: Placeh
             compiled.append(one)
         except Exception as error:  # pySigma meets malformed rules with all sorts of exceptions
             problems.append(place.problem(rule.id, rule.title, error))
-    return File(compiled, problems, tuple(each.idle for each in parsed.filters), tuple(narrowed))
+    idle = tuple(each.idle for each in parsed.filters)
+    return File(compiled, problems, idle, tuple(narrowed), tuple(parsed.drawn))
 
 
 def _said(error: object) -> str:
@@ -134,7 +139,10 @@ def _parse(parsed: Parsed, text: str, placeholders: Placeholders) -> None:
         elif not isinstance(document, dict):
             problems.append(place.problem("", "", f"a rule is a mapping, not a {type(document).__name__}"))
         elif "correlation" in document:
-            problems.append(_refused(place, document, "correlation rules come with a later issue"))
+            try:
+                parsed.drawn.append(_draw(place, document))
+            except Exception as error:  # pySigma meets malformed rules with all sorts of exceptions
+                problems.append(_refused(place, document, error))
         elif "filter" in document:
             try:
                 parsed.filters.append(_filter(place, document, policy))
@@ -181,14 +189,23 @@ def _filter(place: Place, document: dict[Any, Any], policy: Policy) -> Filter:
     return Filter(found, node, fields_of(found.filter), place.problem(found.id, found.title, idle))
 
 
-def _describe(rule: SigmaRule, place: Place, fields: Sequence[str]) -> Rule:
+def _draw(place: Place, document: dict[Any, Any]) -> Drawn:
+    drawn = draw(document, lambda rule: _describe(rule, place, rule.group_by or ()))
+    if not drawn.rule.id:
+        named = "sha-" + hashlib.blake2b(hash_of(document), digest_size=10).hexdigest()
+        drawn = msgspec.structs.replace(drawn, rule=msgspec.structs.replace(drawn.rule, id=named))
+    msgspec.msgpack.encode(drawn)  # as with plain rules: what cannot be written must not spoil what is beside it
+    return drawn
+
+
+def _describe(rule: SigmaRule | SigmaCorrelationRule, place: Place, fields: Sequence[str]) -> Rule:
     names = [tag.name.lower() for tag in rule.tags if tag.namespace == "attack"]
     return Rule(
-        id=rule_id(rule),
+        id=rule_id(rule) if isinstance(rule, SigmaRule) else str(rule.id or ""),
         title=rule.title,
         level=Level[rule.level.name.lower()] if rule.level else Level.medium,
         status=rule.status.name.lower() if rule.status else "",
-        logsource=LogSource(rule.logsource.product or "", rule.logsource.category or "", rule.logsource.service or ""),
+        logsource=_logsource(rule),
         techniques=tuple(dict.fromkeys(name.upper() for name in names if _TECHNIQUE.fullmatch(name))),
         tactics=tuple(dict.fromkeys(name.replace("_", "-") for name in names if _TACTIC.fullmatch(name))),
         path=place.path,
@@ -196,7 +213,14 @@ def _describe(rule: SigmaRule, place: Place, fields: Sequence[str]) -> Rule:
         falsepositives=tuple(str(each) for each in rule.falsepositives),
         fields=tuple(dict.fromkeys(fields)),
         line=place.line,
+        name=rule.name or "",
     )
+
+
+def _logsource(rule: SigmaRule | SigmaCorrelationRule) -> LogSource:
+    if isinstance(rule, SigmaCorrelationRule):
+        return LogSource()
+    return LogSource(rule.logsource.product or "", rule.logsource.category or "", rule.logsource.service or "")
 
 
 def rule_id(rule: SigmaRule) -> str:

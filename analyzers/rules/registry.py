@@ -16,6 +16,8 @@ from pathlib import Path
 import msgspec
 
 from analyzers.rules.compiled import Compiled, Loaded, own_folder, read_file, write_file
+from analyzers.rules.correlation import Correlation
+from analyzers.rules.linking import silenced
 from analyzers.rules.rule import Problem
 
 #: Versions that are kept at least, and for how long others are after they were last used, seconds.
@@ -32,6 +34,7 @@ class _Stored(msgspec.Struct, frozen=True, eq=False):
     problems: list[Problem]
     #: Each rule apart, so that reading all of them need not stop the other threads.
     rules: list[msgspec.Raw]
+    correlations: list[Correlation] = []
 
 
 class Registry:
@@ -48,7 +51,7 @@ class Registry:
             os.utime(path)
             return
         rules = [msgspec.Raw(msgspec.msgpack.encode(each)) for each in loaded.compiled]
-        write_file(path, msgspec.msgpack.encode(_Stored(loaded.version, loaded.problems, rules)))
+        write_file(path, msgspec.msgpack.encode(_Stored(loaded.version, loaded.problems, rules, loaded.correlations)))
         self._prune()
 
     def get(self, version: str, rest: Callable[[], None] = lambda: None) -> Loaded:
@@ -63,7 +66,7 @@ class Registry:
             compiled += [decoder.decode(raw) for raw in stored.rules[start : start + _STRIDE]]
             rest()
         os.utime(path)
-        return Loaded(compiled, stored.problems, version)
+        return Loaded(compiled, stored.problems, version, stored.correlations)
 
     def __contains__(self, version: str) -> bool:
         return _VERSION.fullmatch(version) is not None and self._path(version).is_file()
@@ -88,22 +91,37 @@ class Registry:
                 path.unlink(missing_ok=True)
 
 
-def keep_broken(loaded: Loaded, before: Sequence[Compiled]) -> tuple[Loaded, list[Compiled]]:
+def keep_broken(
+    loaded: Loaded, before: Sequence[Compiled], correlations: Sequence[Correlation] = ()
+) -> tuple[Loaded, list[Compiled | Correlation]]:
     """Return the set with the former form of each rule that is now broken, and those forms.
 
     A rule is known again by its id; of a file that cannot be read at all, by the file. A rule that is no longer there
-    is gone.
+    is gone, and with it what refers to it.
     """
-    there = {each.rule.id for each in loaded.compiled}
+    there = {each.rule.id for each in loaded.compiled} | {each.rule.id for each in loaded.correlations}
     ids = {problem.id for problem in loaded.problems if problem.id}
     files = {problem.path for problem in loaded.problems if not problem.id}
-    kept = [each for each in before if each.rule.id not in there and (each.rule.id in ids or each.rule.path in files)]
+
+    def broken(each: Compiled | Correlation) -> bool:
+        return each.rule.id not in there and (each.rule.id in ids or each.rule.path in files)
+
+    rules = [each for each in before if broken(each)]
+    served = {f"r:{each.rule.id}" for each in (*loaded.compiled, *rules)}
+    served.update(f"c:{each.key}" for each in loaded.correlations)
+    again: list[Correlation] = []
+    for each in correlations:  # those that others refer to come first
+        if broken(each) and all(source.of in served for source in each.sources):
+            again.append(each)
+            served.add(f"c:{each.key}")
+    kept: list[Compiled | Correlation] = [*rules, *again]
     if not kept:
         return loaded, []
-    return Loaded([*loaded.compiled, *kept], loaded.problems, _mixed(loaded.version, kept)), kept
+    now = silenced([*loaded.correlations, *again])
+    return Loaded([*loaded.compiled, *rules], loaded.problems, _mixed(loaded.version, kept), now), kept
 
 
-def _mixed(version: str, kept: Sequence[Compiled]) -> str:
+def _mixed(version: str, kept: Sequence[Compiled | Correlation]) -> str:
     whole = hashlib.blake2b(version.encode(), digest_size=8)
     for each in sorted(msgspec.msgpack.encode(one) for one in kept):
         whole.update(each)

@@ -46,6 +46,8 @@ class Rule(msgspec.Struct, frozen=True, eq=False):
     fields: tuple[str, ...]
     #: Line in the file where its id or title stands, from 1; 0 where unknown.
     line: int = 0
+    #: The name by which correlations may refer to it; empty if it has none.
+    name: str = ""
 
 
 class Problem(msgspec.Struct, frozen=True):

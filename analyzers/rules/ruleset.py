@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from analyzers.rules.compiled import Compiled
+from analyzers.rules.correlation import Correlation
+from analyzers.rules.feeds import Feeds
 from analyzers.rules.literals import Budget
 from analyzers.rules.loading import load
 from analyzers.rules.logsources import Route, routes
@@ -30,13 +32,22 @@ class RuleSet:
     ()
     """
 
-    def __init__(self, compiled: Sequence[Compiled], problems: Sequence[Problem], version: str) -> None:
+    def __init__(
+        self,
+        compiled: Sequence[Compiled],
+        problems: Sequence[Problem],
+        version: str,
+        correlations: Sequence[Correlation] = (),
+    ) -> None:
         #: Rules in force, by file and place in it.
         self.rules: tuple[Rule, ...] = tuple(each.rule for each in compiled)
         #: What is not in force, and why.
         self.problems: tuple[Problem, ...] = tuple(problems)
         #: Hash of what was loaded, 16 hexadecimal digits.
         self.version = version
+        #: Correlations in force, those that others refer to first, and what they need of matches.
+        self.correlations: tuple[Correlation, ...] = tuple(correlations)
+        self.feeds = Feeds(self.correlations)
         #: Events that could not be judged because decoding their fields failed; each is logged, up to a limit.
         self.failures = 0
         self._spellings = Spellings(name for rule in self.rules for name in rule.fields)
@@ -66,12 +77,18 @@ class RuleSet:
         kept. What cannot be compiled is in ``problems``. Raises FileNotFoundError for a path that does not exist.
         """
         loaded = load([paths] if isinstance(paths, str | Path) else list(paths), placeholders or {}, cache)
-        return cls(loaded.compiled, loaded.problems, loaded.version)
+        return cls(loaded.compiled, loaded.problems, loaded.version, loaded.correlations)
 
     @classmethod
-    def of(cls, compiled: Sequence[Compiled], problems: Sequence[Problem], version: str = "") -> RuleSet:
+    def of(
+        cls,
+        compiled: Sequence[Compiled],
+        problems: Sequence[Problem],
+        version: str = "",
+        correlations: Sequence[Correlation] = (),
+    ) -> RuleSet:
         """Return a set of rules that are compiled already."""
-        return cls(compiled, problems, version)
+        return cls(compiled, problems, version, correlations)
 
     def unserved(self) -> dict[LogSource, tuple[Rule, ...]]:
         """Return the log sources that no format yields, with their rules, which can never match."""

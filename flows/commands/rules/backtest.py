@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         )
     except FileNotFoundError as error:
         raise UsageError(str(error)) from error
-    after = RuleSet.of(compiled.compiled, compiled.problems, compiled.version)
+    after = RuleSet.of(compiled.compiled, compiled.problems, compiled.version, compiled.correlations)
     for rules, folder in ((after, args.rules), (before, args.baseline)):
         if not rules.rules:
             raise UsageError(f"{folder}: no rule in force")
@@ -79,13 +79,17 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"{len(same):,} rules match the same in both; {len(before.rules) - len(same):,} are compared", file=sys.stderr
     )
+    if after.correlations or before.correlations:
+        print("correlations are not compared: winnow replay counts events over time", file=sys.stderr)
     test = Backtest(after, _rest(before, same, old, settings.rules.placeholders), same, args.samples)
     recordings = [Recording(name, settings, args.format) for name in args.files]
     for recording in recordings:
         for events in recording.batches():
             test.add(recording.name, events, fields, UNDECODED)
         print(recording.summary(f"{test.totals.added:,} added, {test.totals.removed:,} removed"), file=sys.stderr)
-    lost = {rule.id for rule in before.rules} & {problem.id for problem in after.problems}
+    lost = {each.id for each in (*before.rules, *(c.rule for c in before.correlations))} & {
+        problem.id for problem in after.problems
+    }
     report = _Report(args, test, changes, old.filters != new.filters, before, after, recordings)
     report.costs = costs(compiled.compiled, test.timed, fields)
     if args.json:

@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
         loaded = load([args.directory], settings.rules.placeholders, cache)
     except FileNotFoundError as error:
         raise UsageError(str(error)) from error
-    rules = RuleSet.of(loaded.compiled, loaded.problems, loaded.version)
+    rules = RuleSet.of(loaded.compiled, loaded.problems, loaded.version, loaded.correlations)
     seconds = time.perf_counter() - started
-    if not rules.rules and not rules.problems:
+    if not rules.rules and not rules.correlations and not rules.problems:
         raise UsageError(f"{args.directory}: no rule found")
 
     def decode(raw: bytes, format: str) -> Event | str:
@@ -92,6 +92,8 @@ def _report(
     return {
         "version": rules.version,
         "compiled": len(rules.rules),
+        "correlations": len(rules.correlations),
+        "only_correlated": sorted(rules.feeds.silent),
         "seconds": round(seconds, 3),
         "problems": [
             {"path": p.path, "line": p.line or None, "id": p.id, "title": p.title, "reason": p.reason}
@@ -125,6 +127,9 @@ def _print(folder: Path, rules: RuleSet, unserved: list[tuple[LogSource, int]], 
     print(f"folder        {folder}")
     print(f"version       {rules.version}")
     print(f"compiled      {len(rules.rules):,} rules in {seconds:.1f} s, {fed:,} on log sources that a format yields")
+    if rules.correlations:
+        silent = sum(rule.id in rules.feeds.silent for rule in rules.rules)
+        print(f"correlations  {len(rules.correlations):,}, and {silent:,} rules only for them, which say nothing")
     print(f"not in force  {len(rules.problems):,}")
     print(f"never fed     {waiting:,} rules on {len(unserved):,} log sources that no format yields")
     if tests.files:

@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
         fired = fired_in_postgres(settings)
     rules = load(args.directories, settings)
     unfed = {rule.id for found in rules.unserved().values() for rule in found}
-    found = coverage(rules.rules, unfed, fired)
+    correlated = [each.rule for each in rules.correlations if not each.silent]
+    found = coverage([*rules.rules, *correlated], unfed, fired)
     if args.navigator is not None:
         made = layer(found, f"Winnow: {', '.join(path.name or str(path) for path in args.directories)}")
         try:
@@ -89,7 +90,7 @@ def fired_in_file(name: str) -> list[Fired]:
                 message = msgspec.json.decode(raw, type=_Alert)
             except msgspec.DecodeError as error:
                 raise UsageError(f"{name}:{line}: no alert message: {shown(str(error))}") from error
-            if message.kind == "rule":
+            if message.kind in ("rule", "correlation"):
                 alerts[message.id] = (message.rule, _fired(message))
     return _by_rule(fired for _, fired in alerts.values())
 
@@ -136,7 +137,7 @@ def fired_in_postgres(settings: Settings) -> list[Fired]:
     with explained(), psycopg.connect(conninfo) as connection:
         rows = connection.execute(
             "SELECT rule, max(name), techniques, tactics, count(*), sum(count)::bigint "
-            "FROM alerts WHERE kind = 'rule' GROUP BY rule, techniques, tactics ORDER BY rule"
+            "FROM alerts WHERE kind IN ('rule', 'correlation') GROUP BY rule, techniques, tactics ORDER BY rule"
         ).fetchall()
     return _by_rule(
         Fired(rule, name, tuple(techniques), tuple(tactics), alerts, signals)

@@ -38,6 +38,11 @@ def run(args: argparse.Namespace) -> int:
     decoder("", settings, args.format)
     rules = load([args.rules], settings)
     print(f"{len(rules.rules):,} rules in force, {len(rules.problems):,} not (see winnow rules check)", file=sys.stderr)
+    if rules.correlations:
+        print(
+            f"{len(rules.correlations):,} correlations are not matched here: winnow replay counts events over time",
+            file=sys.stderr,
+        )
     for name in args.files:
         _match_file(Recording(name, settings, args.format), rules)
     return 0

@@ -72,7 +72,7 @@ def rule(search: str, condition: str = "sel", more: str = "") -> str:
         ("title: Refused\nlogsource: {product: windows}\n", "detection"),
         ("title: Refused\nlogsource: {product: windows}\ndetection: {sel: {A: 1}}\n", "condition"),
         ("title: Refused\ndetection: {sel: {A: 1}, condition: sel}\n", "log source"),
-        ("title: Refused\ncorrelation: {type: event_count, rules: [x], timespan: 5m}\n", "correlation rules come with"),
+        ("title: Refused\ncorrelation: {type: event_count, rules: [x], timespan: 5m}\n", "without condition"),
         ("just words\n", "a rule is a mapping"),
         (
             f"{HEAD}filter: {{rules: [{ID[:-1]}2], s: {{A: 1}}, condition: s}}\n",

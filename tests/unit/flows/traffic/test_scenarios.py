@@ -10,12 +10,17 @@ from random import Random
 import pytest
 
 import analyzers.rules
+from analyzers.correlations.correlator import Correlator
+from analyzers.correlations.hits import Hits
+from analyzers.correlations.settings import CorrelationSettings
 from analyzers.metrics import MetricSet, Partial
 from analyzers.rules import RuleSet
 from flows.traffic import SCENARIOS, Fleet, Message, Scenario, Traffic, TrafficSettings
 from flows.traffic import scenarios as package
 from flows.traffic.clock import HOUR, MINUTE, SECOND
-from operators.formats import Decoder, FormatSettings, fields
+from operators.batch import END_OF_TIME, Batch
+from operators.formats import Decoder, FormatSettings
+from operators.rules import Judge
 
 START = 1_704_672_000 * SECOND + 9 * HOUR
 RULES = RuleSet.load([Path(analyzers.rules.__file__).parent / "builtin"])
@@ -23,19 +28,25 @@ METRICS = MetricSet.load()
 
 
 def alerts(messages: Iterable[Message]) -> set[str]:
-    """Return the names of what shipped rules and metric thresholds say about messages."""
+    """Return the names of what shipped rules, correlations and metric thresholds say about messages."""
     decoders: dict[tuple[str, str], Decoder] = {}
     batches: dict[tuple[str, str], list[Message]] = defaultdict(list)
     for message in messages:
         batches[message.format, message.host if message.format == "apache" else ""].append(message)
     windows: dict[tuple[int, str], Partial] = defaultdict(Partial)
-    names = set()
+    names: set[str] = set()
+    correlator = Correlator(["t-0"], CorrelationSettings())
     for (name, host), batch in batches.items():
         decoder = decoders.setdefault((name, host), Decoder("t-0", FormatSettings(), default_host=host))
         events = decoder.decode_batch([m.value for m in batch], range(len(batch)), batch[-1].time).events
-        names |= {match.rule.title for match in RULES.match_batch(events, fields)}
+        judged = Judge(lambda _: RULES).judge(Batch("t-0", 0, 0, 0, events, consumed=len(events)))
+        names |= {signal.name for signals in judged.signals.values() for signal in signals}
+        if judged.hits is not None:
+            correlator.add(judged.hits)
         for event in events:
             METRICS.count(windows[event.time // MINUTE, event.host], [event])
+    correlator.add(Hits("t-0", END_OF_TIME))
+    names |= {said.signal.name for said in correlator.release()}
     for partial in windows.values():
         for index, value in partial.values().items():
             metric = METRICS.metrics[index]
