@@ -1,7 +1,7 @@
 """Correlations: what matches of rules add up to, as a step with one key, for a group may be on several hosts.
 
-It has the hits of all partitions, and puts them in canonical order behind their common watermark itself. A batch without
-any costs the exchange one small item.
+It has the hits of all partitions, and puts them in canonical order behind their common watermark itself. A batch
+without any costs the exchange one small item.
 """
 
 from __future__ import annotations
