@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from analyzers.correlations.groups import NEVER, Counted, Entry, Holding, Named, Ordered, Whole
+from analyzers.correlations.groups import NEVER, Counted, Entry, Holding, Met, Named, Ordered, Whole
 from analyzers.correlations.hits import Cite, Hit, Hits
 from analyzers.correlations.memory import Memory, Name, SavedGroups
 from analyzers.correlations.reading import Fed, Input, read
@@ -144,16 +144,16 @@ class Correlator:
         if not spare or group.copies() >= MAX_EVIDENCE:
             cites = tuple((time, event, b"") for time, event, _ in cites)
         entry = Entry(now, fed.first.host, cites, fed.value, fed.number)
-        holding: Holding | None = None
+        met: Met | None = None
         match group:
             case Counted():
-                holding = group.add(entry, correlation)
+                met = group.add(entry, correlation)
             case Named():
                 temporal = correlation.type in _TEMPORAL
                 names = [str(place) for place in dict.fromkeys(fed.places)] if temporal else [fed.value]
-                holding = group.add(names, entry, correlation)
+                met = group.add(names, entry, correlation)
             case Ordered():
-                holding = group.add(fed.places, entry, correlation)
+                met = group.add(fed.places, entry, correlation)
             case Whole():
                 fresh = group.ends == NEVER
                 group.add(entry, correlation)
@@ -161,14 +161,20 @@ class Correlator:
                     heapq.heappush(self._ends, (group.ends, -correlation.depth, correlation.key, name))
                 matched = next(i for i, each in enumerate(hit.matches) if each == fed.first.matched)
                 self._endings[correlation.key, name] = Ending(hit, matched, fed.shown)
-        fired = holding is not None and (group.fired == NEVER or group.fired + correlation.timespan <= now)
+        fired = met is not None and (group.fired == NEVER or group.fired + correlation.timespan <= now)
         if fired:
             group.fired = now
         exact = max(group.lacking, memory.lacking(correlation.key)) <= now
+        holding = met.holding() if met is not None and (fired or self._referred(correlation, hit)) else None
         memory.evicted += group.lacking > lacking
         memory.touch(correlation.key, name, now, before)
         if holding is not None:
             self._tell(correlation, holding, fed.first, fed.shown, fired, exact, hit, now, inputs, out)
+
+    def _referred(self, correlation: Correlation, hit: Hit) -> bool:
+        """Say whether another correlation asks whether this one holds."""
+        of = f"c:{correlation.key}"
+        return any(source.of == of for digest in hit.concerns for source in self._known[digest].sources)
 
     def _tell(
         self,

@@ -7,6 +7,10 @@ further events may unmake (``Whole``) is told when its window, which begins with
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import islice
+from typing import NamedTuple
+
 import msgspec
 
 from analyzers.correlations.hits import Cite, first_cites
@@ -49,6 +53,22 @@ class Holding(msgspec.Struct, frozen=True, gc=False):
     exact: bool = True
 
 
+class Met(NamedTuple):
+    """That the condition is met, and by which entries; they are looked at only if that is wanted, for they may be many.
+
+    It is true until the group takes in the next event.
+    """
+
+    amount: int
+    entries: Collection[Entry]
+
+    def holding(self) -> Holding:
+        """Return by which events it holds."""
+        hosts = {entry.host for entry in self.entries}
+        cites = [cite for entry in islice(self.entries, 2 * MAX_EVIDENCE) for cite in entry.cites]
+        return Holding(self.amount, hosts.pop() if len(hosts) == 1 else "", first_cites(cites))
+
+
 class _Group(msgspec.Struct, tag=True):
     #: When an event last came, and when it last said that it holds; places, µs.
     touched: int = NEVER
@@ -73,7 +93,7 @@ class Counted(_Group, tag="counted"):
         """Return how many events there are."""
         return len(self.entries)
 
-    def add(self, entry: Entry, correlation: Correlation) -> Holding | None:
+    def add(self, entry: Entry, correlation: Correlation) -> Met | None:
         """Take in an event; say whether it holds."""
         entries = self.entries
         entries.append(entry)
@@ -91,9 +111,9 @@ class Counted(_Group, tag="counted"):
             gone += 1
         del entries[:gone]
         if least:
-            return _holding(len(entries), entries) if len(entries) >= least else None
+            return Met(len(entries), entries) if len(entries) >= least else None
         if all(test.holds(self.total) for test in correlation.tests):
-            return _holding(self.total, entries)
+            return Met(self.total, entries)
         return None
 
 
@@ -106,7 +126,7 @@ class Named(_Group, tag="named"):
         """Return how many values or rules there are."""
         return len(self.entries)
 
-    def add(self, names: list[str], entry: Entry, correlation: Correlation) -> Holding | None:
+    def add(self, names: list[str], entry: Entry, correlation: Correlation) -> Met | None:
         """Take in an event under its names; say whether it holds."""
         entries = self.entries
         for name in names:
@@ -121,7 +141,7 @@ class Named(_Group, tag="named"):
             self._drop(oldest)
         if len(entries) < correlation.least:
             return None
-        return _holding(len(entries), list(entries.values()))
+        return Met(len(entries), entries.values())
 
     def _drop(self, name: str) -> None:
         known = self.entries.pop(name, None)
@@ -135,7 +155,7 @@ class Ordered(_Group, tag="ordered"):
     #: By place of the last rule times 64 plus length.
     chains: dict[int, list[Entry]] = {}
 
-    def add(self, places: list[int], entry: Entry, correlation: Correlation) -> Holding | None:
+    def add(self, places: list[int], entry: Entry, correlation: Correlation) -> Met | None:
         """Take in an event that met the rules at some places of the order; say whether it ends enough of them."""
         begin = entry.place - correlation.timespan
         least = correlation.least
@@ -154,7 +174,7 @@ class Ordered(_Group, tag="ordered"):
                 self.size += sum(each.size for each in chain)
                 if length == least and (found is None or chain[0].place > found[0].place):
                     found = chain
-        return _holding(least, found) if found is not None else None
+        return Met(least, found) if found is not None else None
 
     def _latest(self, place: int, length: int) -> list[Entry] | None:
         """Return, of the chains of a length that end before a place in the order, the one that began last."""
@@ -244,9 +264,3 @@ def new_group(correlation: Correlation) -> Group:
     if correlation.type in ("event_count", "value_sum"):
         return Counted()
     return Ordered() if correlation.type == "temporal_ordered" else Named()
-
-
-def _holding(amount: int, entries: list[Entry]) -> Holding:
-    hosts = {entry.host for entry in entries}
-    cites = [cite for entry in entries[: 2 * MAX_EVIDENCE] for cite in entry.cites]
-    return Holding(amount, hosts.pop() if len(hosts) == 1 else "", first_cites(cites))
