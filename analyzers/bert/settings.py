@@ -23,7 +23,7 @@ class BertSettings(BaseModel):
         default={}, description="Probability from which a label alerts, by label, whatever model and alert_from say."
     )
     alert_from: float = Field(
-        default=0.96,
+        default=0.98,
         ge=0,
         le=1,
         description="Probability below which no text alerts; the model may ask more; domain names need .999.",
