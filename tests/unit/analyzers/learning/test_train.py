@@ -74,7 +74,7 @@ def test_a_finished_training_is_not_done_again(trained, monkeypatch):
 
 
 def test_a_stopped_training_goes_on_and_ends_in_the_same_weights(tmp_path):
-    texts = generated("train", 0.004, 0)
+    texts = generated("train", 0.004, 0)[::4]
     tokenizer = train_tokenizer([text.text for text in epoch(texts, 0)], 400)
 
     def fitted(checkpoint, stop=None):
