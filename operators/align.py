@@ -177,8 +177,11 @@ class Aligner:
         while self._next is not None and self._next + WINDOW + self.stagger <= watermark:
             self._pop_candidates(self._next + WINDOW + self.stagger, out)
             self._close(self._next, out)
-            self._next = self._following(self._next, watermark)
+            closed, self._next = self._next, self._following(self._next, watermark)
             ended = self._next is None
+            if self._next is not None and self._next > closed + WINDOW:
+                # Nobody is in the stretch that is skipped; who waits for all shards must hear that it is over.
+                self._count_closed(self._next - WINDOW, 0)
         self._pop_candidates(watermark, out)
         if ended or (watermark >= END_OF_TIME and self._uncounted):
             self._count_closed(END, 0)

@@ -158,3 +158,17 @@ def test_partition_that_is_ahead_of_a_quiet_shard_shuts_nobody_out() -> None:
     ]
     assert seen == [0, 30, 60]
     assert not any(isinstance(item, HostLate) for item in released)
+
+
+def test_a_shard_that_skips_a_stretch_without_hosts_says_that_it_is_over() -> None:
+    """Else whoever waits for all shards would wait for the next minute, while the stream may stand still."""
+    aligner = Aligner(["p"])
+    aligner.add(ShardItem(0, "p", 10 * SECOND, 0))
+    aligner.release()
+    aligner.add(ShardItem(0, "p", 40 * WINDOW + 30 * SECOND, 0))
+    aligner.release()
+    assert [start // WINDOW for start, _, _ in aligner.closed] == [0, 39]
+    aligner.closed.clear()
+    aligner.add(ShardItem(0, "p", 41 * WINDOW, 0))
+    aligner.release()
+    assert [start // WINDOW for start, _, _ in aligner.closed] == [40]
