@@ -88,7 +88,7 @@ class Canonical(msgspec.Struct, frozen=True, gc=False):
 
 
 def canonical(text: str, source: str) -> Canonical:
-    """Return the canonical form of a text from ``source`` (one of ``SOURCES``; another is "unknown"). Never raises.
+    r"""Return the canonical form of a text from ``source`` (one of ``SOURCES``; another is "unknown"). Never raises.
 
     >>> canonical("%2e%2e%252fetc%252fpasswd", "http").text
     '../etc/passwd'

@@ -233,7 +233,7 @@ def test_the_live_flow_accounts_for_every_offset_of_real_telemetry(
         WINNOW_LIMITS__FORGET_DAYS="36500",
     )
     with running(variables) as flow:
-        until(lambda: _settled(postgres_dsn, sent), flow)
+        until(lambda: _settled(postgres_dsn, sent), flow, patience=240.0)
         # Then the partitions fall idle, their clocks follow the wall, and the last windows close.
         events = sum(row[lane] for row in _ledger(postgres_dsn).values() for lane in ("rule", "bert", "llm"))
         until(lambda: sum(_hosts(postgres_dsn).values()) == events, flow)

@@ -107,8 +107,8 @@ def test_live_and_replay_give_the_same_alerts(kafka: str, postgres_dsn: str, top
         rows = database.execute('SELECT id, count, evidence, reason, "level" FROM alerts').fetchall()
     stored = {row[0]: row[1:4] for row in rows}
     assert stored == {i: (a["count"], a["evidence"], a["reason"]) for i, a in expected.items()}
-    published = [orjson.loads(m)["id"] for m in read(settings(kafka, topic_name), oldest=True, to_end=True)]
-    assert sorted(published) == sorted(expected)
+    published = [orjson.loads(m) for m in read(settings(kafka, topic_name), oldest=True, to_end=True)]
+    assert sorted(m["id"] for m in published if m.get("type") != "incident") == sorted(expected)
 
 
 def test_stopped_flow_goes_on_where_it_was(kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> None:
