@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from analyzers.alerts import AlertSettings
 from analyzers.anomaly.settings import AnomalySettings, Tuning
 from analyzers.host import HostEvents
-from analyzers.router import Candidate
+from analyzers.router.candidate import Candidate
 from state.alerts import Level
 from state.control import Control, Refusal, Setting, decode, refuse
 

@@ -22,7 +22,7 @@ from analyzers.correlations.hits import Hits
 from analyzers.incidents.sightings import Heard
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
-from analyzers.router import Router
+from analyzers.router.router import Router
 from analyzers.rules import RuleSet
 from flows.activation import BUILTIN_RULES
 from flows.control import listen

@@ -19,7 +19,7 @@ from analyzers.anomaly.barrier import END, WindowClosed
 from analyzers.control import Change, Timeline
 from analyzers.host import WINDOW, HostEvents
 from analyzers.metrics import Partial
-from analyzers.router import Candidate
+from analyzers.router.candidate import Candidate
 from operators import metrics
 from operators.batch import END_OF_TIME, UNKNOWN, HostLate, OpenWindow, ShardItem
 from operators.clock import TimeSettings

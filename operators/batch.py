@@ -8,7 +8,7 @@ from analyzers.correlations.hits import Hits
 from analyzers.incidents.sightings import Alerts, merge_alerts
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import Partial
-from analyzers.router import Candidate
+from analyzers.router.candidate import Candidate, Reading
 from state.alerts import Signal
 from state.events import Event, Rejected
 
@@ -68,6 +68,8 @@ class Judged(msgspec.Struct, gc=False):
     #: Indices of the events whose text was judged, and by which model; empty if none was.
     texts: frozenset[int] = frozenset()
     model: str = ""
+    #: What the text judge says of those that something else says something of too, or that it does not settle itself.
+    readings: dict[int, Reading] = {}
     #: What there is for correlations.
     hits: Hits | None = None
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from msgspec import structs
 
+from analyzers.bert.canonical import canonical
 from analyzers.bert.judge import Refused, TextJudge, Verdict
 from analyzers.bert.meanings import Bar, Finding, signal_of
-from analyzers.router import Router
+from analyzers.router.candidate import MAX_SHOWN, Reading
+from analyzers.router.router import Router
 from operators import metrics
 from operators.batch import Judged
 from operators.texts import Carried, texts_of
@@ -38,7 +40,7 @@ class TextStep:
         self._router = router
 
     def read(self, judged: Judged) -> Judged:
-        """Return the batch with the signals of each event whose text is malicious."""
+        """Return the batch with the signals of each event whose text is malicious, and what it does not settle."""
         batch, signals = judged.batch, judged.signals
         reads = self._router.reads
         places: list[int] = []
@@ -54,10 +56,13 @@ class TextStep:
         verdicts = self._judge(judge, [(each.text, each.source) for each in carried])
         read: set[int] = set()
         best: dict[int, Finding] = {}
+        worst: dict[int, tuple[Verdict, Carried]] = {}
         for index, text, verdict in zip(places, carried, verdicts, strict=True):
             if not isinstance(verdict, Verdict):
                 continue  # refused: rules decide it, and it is counted
             read.add(index)
+            if index not in worst or verdict.malicious > worst[index][0].malicious:
+                worst[index] = (verdict, text)
             passed = self._bar.passed(verdict, judge)
             if passed is not None and (index not in best or passed[1] > best[index].score):
                 best[index] = Finding(*passed, verdict.model, text.text, text.field)
@@ -65,7 +70,24 @@ class TextStep:
             said = signals.setdefault(index, [])
             said.append(signal_of(batch.events[index], finding, judged.rules, said))
             metrics.TEXT_ALERTS.labels(label=finding.label).inc()
-        return structs.replace(judged, texts=frozenset(read), model=judge.version)
+        readings = self._readings(judge, worst, signals.keys())
+        return structs.replace(judged, texts=frozenset(read), model=judge.version, readings=readings)
+
+    def _readings(
+        self, judge: TextJudge, worst: dict[int, tuple[Verdict, Carried]], said: Set[int]
+    ) -> dict[int, Reading]:
+        """Return what is to be decided with the host in sight: what is unsettled, or said something of."""
+        asked = self._bar.asked(judge)
+        readings: dict[int, Reading] = {}
+        for index, (verdict, text) in worst.items():
+            score, label = max(zip(verdict.scores, judge.labels, strict=True))
+            if index in said or not self._router.settled(score, asked[label]):
+                layers = canonical(text.text, text.source).layers
+                shown = text.text[:MAX_SHOWN]
+                readings[index] = Reading(
+                    label, score, asked[label], text.source, text.field, shown, len(text.text), layers, judge.version
+                )
+        return readings
 
     def _judge(self, judge: TextJudge, texts: list[tuple[str, str]]) -> list[Verdict | Refused]:
         """Judge texts, and tell Prometheus what answered and how long it took."""

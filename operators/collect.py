@@ -12,7 +12,7 @@ from analyzers.host import WINDOW
 from analyzers.incidents.sightings import MAX_COPY, MAX_LINKS, AlertCount, Told, links_of, merge_alerts
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet, Partial
-from analyzers.router import Candidate
+from analyzers.router.candidate import Candidate
 from operators.batch import Batch, Collected, HostLate, Judged, OpenWindow, ShardItem
 from operators.formats.told import is_alert, told
 from state.alerts import MAX_EVIDENCE, Level
@@ -62,7 +62,8 @@ class Collector:
         sources = self._count(counted, left_out, items)
         self._sum_up(batch, items)
         candidates = self._candidates(judged, items)
-        read = len(judged.texts) - len(judged.texts & signals.keys())
+        # The host's step counts the candidates; the rest is settled here.
+        read = len(judged.texts - signals.keys() - judged.readings.keys())
         versions = {"rules": judged.rules, "metrics": self._metrics.version}
         if judged.model:
             versions["model"] = judged.model
@@ -179,11 +180,13 @@ class Collector:
 
     def _candidates(self, judged: Judged, items: list[ShardItem]) -> int:
         batch = judged.batch
-        for index, said in judged.signals.items():
+        readings = judged.readings
+        for index in judged.signals.keys() | readings.keys():
             event = batch.events[index]
-            candidate = Candidate(event, tuple(said), _place(batch, index), judged=index in judged.texts)
+            said = tuple(judged.signals.get(index, ()))
+            candidate = Candidate(event, said, _place(batch, index), reading=readings.get(index))
             items[self._shard(event.host)].candidates.append(candidate)
-        return len(judged.signals)
+        return len(judged.signals.keys() | readings.keys())
 
 
 def _place(batch: Batch, index: int) -> int:

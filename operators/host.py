@@ -15,7 +15,8 @@ from analyzers.host import Host, HostEvents
 from analyzers.incidents.sightings import Heard, Sighting
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
-from analyzers.router import Candidate, Lane, Router
+from analyzers.router.candidate import Candidate
+from analyzers.router.router import Lane, Router
 from operators import metrics
 from operators.align import HostItem
 from operators.batch import HostLate

@@ -49,17 +49,24 @@ class Bar(msgspec.Struct, frozen=True):
         """Return the most probable label that alerts, with its probability."""
         if verdict.malicious < self.least and not self.labels:
             return None
-        manifest = judge.encoder.manifest
-        own = manifest.alert or (0.0,) * len(manifest.labels)
         found = [
             (score, label)
-            for score, label, asked in zip(verdict.scores, manifest.labels, own, strict=True)
-            if score >= self.labels.get(label, max(self.least, asked, _least(label)))
+            for score, (label, asked) in zip(verdict.scores, self.asked(judge).items(), strict=True)
+            if score >= asked
         ]
         if not found:
             return None
         score, label = max(found, key=lambda pair: pair[0])
         return label, score
+
+    def asked(self, judge: TextJudge) -> dict[str, float]:
+        """Return from which probability on each label of a model alerts, in the model's order."""
+        manifest = judge.encoder.manifest
+        own = manifest.alert or (0.0,) * len(manifest.labels)
+        return {
+            label: self.labels.get(label, max(self.least, asked, _least(label)))
+            for label, asked in zip(manifest.labels, own, strict=True)
+        }
 
 
 def _least(label: str) -> float:

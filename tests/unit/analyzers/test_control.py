@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from analyzers.control import LIVE, MAX_CHANGES, Change, Timeline, Told, check, read
 from analyzers.host import HostEvents
-from analyzers.router import Candidate
+from analyzers.router.candidate import Candidate
 from operators.align import Aligner, HostItem
 from operators.batch import END_OF_TIME, ShardItem
 from state.alerts import Level

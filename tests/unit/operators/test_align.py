@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from analyzers.host import WINDOW, HostEvents
 from analyzers.metrics import MetricSet
-from analyzers.router import Candidate
+from analyzers.router.candidate import Candidate
 from operators.align import Aligner, HostItem
 from operators.batch import END_OF_TIME, Batch, HostLate, Judged, ShardItem
 from operators.clock import EventClock

@@ -10,7 +10,7 @@ from analyzers.bert.judge import MAX_CHARACTERS, TextJudge
 from analyzers.bert.manifest import BUILTIN_MODEL
 from analyzers.bert.meanings import MEANINGS, Bar
 from analyzers.metrics import MetricSet
-from analyzers.router import Router
+from analyzers.router.router import Router
 from operators.batch import Batch, Collected, Judged
 from operators.bert import TextStep
 from operators.collect import Collector

@@ -13,7 +13,8 @@ from analyzers.host import WINDOW, HostEvents
 from analyzers.incidents.sightings import Heard
 from analyzers.metrics import MetricSet, Partial
 from analyzers.metrics.partial import Distinct
-from analyzers.router import Candidate, Router
+from analyzers.router.candidate import Candidate
+from analyzers.router.router import Router
 from operators.align import SURPLUS, Aligner, HostItem
 from operators.batch import END_OF_TIME, HostLate, OpenWindow, ShardItem
 from operators.host import HostLogic, host_of

@@ -1,7 +1,4 @@
-"""Decide which lane judges an event: ``rule``, ``bert`` or ``llm``. Pure.
-
-The one place that decides. There are rules and the text judge so far; nothing is sent to ``llm`` yet.
-"""
+"""Decide which lane judges an event: ``rule``, ``bert`` or ``llm``. The one place that decides. Pure."""
 
 from __future__ import annotations
 
@@ -10,38 +7,24 @@ from typing import Literal
 
 import msgspec
 
+from analyzers.router.candidate import Candidate, Context
 from state.alerts import Level, Signal
 from state.events import Event
 
 Lane = Literal["rule", "bert", "llm"]
-
-
-class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """An event that needs a decision, with what the rules said of it."""
-
-    event: Event
-    #: One signal a rule that matched; without the raw bytes, which the event has.
-    signals: tuple[Signal, ...]
-    #: Its place in the order of time, µs: its own time, or its partition's watermark if it came late.
-    time: int
-    #: Least level that alerts at that time, where it is not the configured one.
-    lowest: Level | None = None
-    #: Start of the window with which its shard counts it, µs; told when it is released.
-    window: int = 0
-    #: Whether the text judge read its text.
-    judged: bool = False
-
-    @property
-    def order(self) -> tuple[int, str, int]:
-        """Return the canonical order: time, then origin and offset of the event."""
-        return (self.time, self.event.origin, self.event.offset)
+_NOTHING = Context()
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """The final lane of an event, and why."""
 
     lane: Lane
+    #: One line that a person can read.
     reason: str
+    #: How much is lost if this is decided wrongly, 0 to 1: who waits longest for an LLM when there are too many.
+    stakes: float = 0.0
+    #: Whether an LLM would have been asked, if one were configured and the flow kept up.
+    wanted: bool = False
 
 
 class Router:
@@ -51,10 +34,19 @@ class Router:
         """Say whether the text judge is to read an event's text; ``signals`` are what the rules said of it."""
         return bool(event.text) and not any(signal.level >= Level.high for signal in signals)
 
-    def decide(self, candidate: Candidate) -> Decision:
+    def settled(self, malicious: float, alerts_from: float) -> bool:
+        """Say whether a text is decided benign whatever its host is like; then it does not cross the exchange.
+
+        Args:
+            malicious: probability of its most probable label.
+            alerts_from: probability from which that label alerts.
+        """
+        return malicious < alerts_from
+
+    def decide(self, candidate: Candidate, context: Context = _NOTHING) -> Decision:
         """Return the lane of a candidate."""
         worst = max((signal.level for signal in candidate.signals if signal.kind == "rule"), default=None)
-        if candidate.judged:
+        if candidate.reading is not None:
             return Decision("bert", "its text was judged")
         if worst is None:
             return Decision("rule", "no rule matched, and it has no text to judge")
