@@ -28,7 +28,7 @@ from tests.integration.supervised import Run, content, differences, run, settled
 SCALES = (2, 4, 3)
 PARTITIONS = 6
 #: Kinds of alerts, and what is said of hosts and of alerts that there is no place for.
-KINDS = ("rule", "threshold", "anomaly", "loss", "hosts:overflow", "_overflow")
+KINDS = ("rule", "threshold", "anomaly", "text", "alert", "correlation", "loss", "hosts:overflow", "_overflow")
 #: How long, seconds, a run may take to read what is left, per message and for the rest.
 PATIENCE, A_MESSAGE = 120.0, 0.015
 #: How long a kill and what follows takes, about, seconds: the load lasts as long as all of them.
