@@ -8,7 +8,7 @@ What each is to raise follows from the settings that come with them, not from ch
   remembered of a host, and each time another one follows that is older than all of those: ``rule``, ``_overflow``;
 - *asked* hosts get a request every minute whose text is malicious and which no rule knows: ``text``;
 - *guarded* hosts are named by another system's alert every minute: ``alert``;
-- *visited* hosts get three requests within seconds every minute, of which a rule of the test makes one: ``correlation``;
+- *visited* hosts get three requests within seconds every minute, which a rule of the test counts: ``correlation``;
 - *wanderers* come from a new address each, more than there are places for: ``hosts:overflow``;
 - a few messages in each partition and minute are gone before they are read: ``loss``.
 """
