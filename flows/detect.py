@@ -29,8 +29,9 @@ from flows.control import listen
 from flows.settings import Settings, load_settings
 from flows.texts import load_texts
 from flows.usage import UsageError
+from flows.verdicts import answer
 from operators.alerts import AlertLogic
-from operators.align import AlignLogic, HostItem, Released
+from operators.align import AlignLogic, Released
 from operators.batch import Collected, Judged, ShardItem
 from operators.bert import TextStep
 from operators.collect import SHARD_KEYS, Collector
@@ -38,7 +39,7 @@ from operators.control import ControlSource
 from operators.correlations import CORRELATIONS, CorrelationLogic
 from operators.files import FileSource
 from operators.fleet import AlarmLogic, FleetLogic, FleetOut
-from operators.host import Decided, HostLogic, HostOut, host_of
+from operators.host import Decided, HostIn, HostLogic, HostOut, host_of
 from operators.incidents import KEY, IncidentLogic
 from operators.kafka import KafkaSource, list_partitions
 from operators.ledger import LedgerLogic
@@ -48,8 +49,10 @@ from operators.rules import Judge, count
 from operators.sinks import Out, Sink
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
+from operators.verdicts import VerdictSource
 from operators.versions import Versions
 from state.alerts import FLEET, Signal
+from state.escalations import Escalated
 from state.events import Rejected
 from state.incidents import IncidentUpdate
 from state.windows import HostSeen, HostWindow
@@ -63,10 +66,11 @@ def build(
     settings: Settings,
     control: ControlSource | None = None,
     texts: TextJudge | Models | None = None,
+    verdicts: VerdictSource | None = None,
 ) -> Dataflow:
     """Build the graph; a replay has no control topic, and its rules stay what they are.
 
-    Without ``texts`` no text is judged.
+    Without ``texts`` no text is judged; without ``verdicts`` no LLM is asked.
     """
     for name in set(settings.anomaly.scorers.values()):
         make_scorer(name)  # brings River's in now; at the first closed window it would stall the stream for seconds
@@ -94,7 +98,10 @@ def build(
     to_align, refused = (shards, []) if control is None else listen(flow, control, shards)
     logic = partial(AlignLogic, source.origins, settings.time, settings.limits, timeline)
     released = op.stateful_batch("align", to_align, logic)
-    items = op.filter_map("by_host", released, by_host)
+    items: Stream[tuple[str, HostIn]] = op.filter_map("by_host", released, by_host)
+    if verdicts is not None:
+        items, refused_verdicts = answer(flow, verdicts, items)
+        refused = [*refused, refused_verdicts]
     hosts = op.stateful_batch(
         "host", items, partial(HostLogic, host_metrics, settings.anomaly, router, settings.alerts.lowest)
     )
@@ -191,7 +198,7 @@ def to_shards(collected: Collected) -> Iterable[tuple[str, ShardItem]]:
     return zip(SHARD_KEYS, collected.shards, strict=True)
 
 
-def by_host(released: tuple[str, Released]) -> tuple[str, HostItem] | None:
+def by_host(released: tuple[str, Released]) -> tuple[str, HostIn] | None:
     """Key what a shard released by its host."""
     item = released[1]
     return None if isinstance(item, WindowClosed) else (host_of(item), item)
@@ -260,8 +267,8 @@ def decided_by_origin(out: tuple[str, HostOut]) -> tuple[str, LedgerDelta] | Non
 
 
 def only_windows(out: tuple[str, HostOut]) -> Out | None:
-    """Keep what the host step says of windows and totals."""
-    return out[1] if isinstance(out[1], HostWindow | HostSeen) else None
+    """Keep what the host step says of windows and totals, and what it would ask an LLM."""
+    return out[1] if isinstance(out[1], HostWindow | HostSeen | Escalated) else None
 
 
 def dead_letters(collected: Collected) -> Iterable[Rejected]:

@@ -32,6 +32,7 @@ from operators.control import ControlPartition
 from operators.incidents import IncidentLogic
 from operators.kafka import KafkaPartition, KafkaSettings, offset_of
 from operators.kafka.topics import TopicIdentity, beyond_end, identify
+from operators.verdicts import VerdictPartition
 
 #: Recovery partitions. Fixed, so that the number of workers may change.
 RECOVERY_PARTITIONS = 64
@@ -51,6 +52,7 @@ SNAPSHOTS = {
     "incidents": IncidentLogic.VERSION,
     "ledger": LedgerBook.VERSION,
     "control": ControlPartition.VERSION,
+    "verdicts": VerdictPartition.VERSION,
     "shards": SHARDS,
 }
 

@@ -17,12 +17,15 @@ from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router.candidate import Candidate
 from analyzers.router.router import Lane, Router
+from analyzers.router.verdicts import signal_of
 from operators import metrics
 from operators.align import HostItem
 from operators.batch import HostLate
 from operators.collect import AT_ONCE
+from operators.escalate import escalation_of
 from operators.roster import RESERVED, HostForgotten
 from state.alerts import Level, Signal
+from state.escalations import Escalated, LlmVerdict, escalation_id
 from state.ledger import SPAN
 from state.windows import HostSeen, HostWindow
 
@@ -42,10 +45,12 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 
 #: What the host step emits.
-HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten | Report | Heard
+HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten | Report | Heard | Escalated
+#: What it takes in.
+HostIn = HostItem | LlmVerdict
 
 
-def host_of(item: HostItem) -> str:
+def host_of(item: HostIn) -> str:
     """Return the host that an item is about."""
     if isinstance(item, Candidate):
         return item.event.host
@@ -73,7 +78,7 @@ def overflowing(window: HostEvents) -> list[Signal]:
     ]
 
 
-class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
+class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
     """Wrap a Host for ``op.stateful_batch``.
 
     Args:
@@ -92,8 +97,8 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
         self._router = router
         self._lowest = lowest
 
-    def on_batch(self, values: list[HostItem]) -> tuple[Iterable[HostOut], bool]:
-        """Take in windows and candidates in canonical order."""
+    def on_batch(self, values: list[HostIn]) -> tuple[Iterable[HostOut], bool]:
+        """Take in windows and candidates in canonical order, and verdicts whenever they come."""
         host = self._host
         out: list[HostOut] = []
         seen = False
@@ -103,6 +108,9 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                 if value.host == value.via:
                     out.append(Heard(value.host, value.before, left=-1 if host is None else host.watch.since))
                     host, seen = None, False
+                continue
+            if isinstance(value, LlmVerdict):
+                out += _answered(host, value)
                 continue
             if host is None:
                 host = self._new(host_of(value))
@@ -118,6 +126,8 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                     out.append(host.report or Report(host.name, value.start))
                 out += said
                 sightings = host.watch.signals(said, value.start)
+                # What was told since the last window has its place in this one: the past is not re-ordered.
+                sightings += host.watch.signals(host.memory.take_late(), value.start)
                 if value.alerts:
                     sightings += host.watch.window(value.start, value.alerts)
                 out.append(_heard(host, value.start, sightings))
@@ -127,8 +137,16 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                 seen = True
             else:
                 event = value.event
-                decision = self._router.decide(value)
+                context = host.memory.context(value, host.anomaly)
+                decision = self._router.decide(value, context)
                 metrics.DECIDED.labels(lane=decision.lane).inc()
+                if decision.lane == "llm" or decision.audit or decision.wanted:
+                    asked = decision.lane == "llm" or decision.audit
+                    metrics.ESCALATIONS.labels(asked="yes" if asked else "no").inc()
+                    if asked:
+                        host.memory.ask(escalation_id(event.id), event.raw)
+                    out.append(Escalated(escalation_of(value, context, decision, host), asked))
+                host.memory.meet(value)
                 out.append(Decided(event.origin, event.offset // SPAN, decision.lane))
                 lowest = self._lowest if value.lowest is None else value.lowest
                 told = [signal for signal in value.signals if signal.level >= lowest]
@@ -142,6 +160,21 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
     def snapshot(self) -> Any:
         """Return the host's state."""
         return self._host.snapshot() if self._host is not None else None
+
+
+def _answered(host: Host | None, verdict: LlmVerdict) -> list[Signal]:
+    """Return what a verdict says; of one that was taken in before, nothing."""
+    signal = signal_of(verdict)
+    if host is None:  # forgotten since, or its events are counted with others'
+        return [] if signal is None else [signal]
+    copy = host.memory.answer(verdict.id)
+    if copy is None:
+        return []
+    metrics.LLM_VERDICTS.labels(verdict=verdict.verdict or verdict.status).inc()
+    if signal is None:
+        return []
+    host.memory.tell_late(signal)
+    return [msgspec.structs.replace(signal, raw=copy)]
 
 
 def _heard(host: Host, window: int, sightings: list[Sighting]) -> Heard:

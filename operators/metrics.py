@@ -10,6 +10,16 @@ REJECTED = Counter("winnow_rejected", "Messages that are no event.", ["format", 
 LATE = Counter("winnow_late_events", "Events left out of windows: late, or too far ahead of the clock.", ["why"])
 CONTROL = Counter("winnow_control_messages", "Messages of the control topic, by kind.", ["kind"])
 DECIDED = Counter("winnow_decided", "Events decided, by lane.", ["lane"])
+ESCALATIONS = Counter(
+    "winnow_escalations",
+    "Events that an LLM is to be asked about (asked yes), or would have been if there were one (no).",
+    ["asked"],
+)
+LLM_VERDICTS = Counter(
+    "winnow_llm_verdicts",
+    "Verdicts of the LLM that were taken in: malicious, suspicious, benign, refused.",
+    ["verdict"],
+)
 UNUSUAL = Counter(
     "winnow_unusual_windows",
     "Windows of hosts in which something was unusual, by what became of them: alarm or added (alerted), muted, quiet, "

@@ -25,6 +25,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     stakes: float = 0.0
     #: Whether an LLM would have been asked, if one were configured and the flow kept up.
     wanted: bool = False
+    #: Whether an LLM is asked although the event is decided, so that the lanes can be compared.
+    audit: bool = False
 
 
 class Router:
