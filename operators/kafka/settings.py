@@ -37,10 +37,6 @@ class KafkaSettings(BaseModel):
     topics: dict[str, TopicSettings] = Field(default={}, description="How a topic is read, by its name.")
     alerts: str = Field(default="winnow.alerts", description="Topic that alerts are written to.")
     deadletter: str = Field(default="winnow.deadletter", description="Topic that rejected messages are written to.")
-    escalations: str = Field(
-        default="winnow.escalations", description="Topic that events are written to which an LLM is to be asked about."
-    )
-    verdicts: str = Field(default="winnow.verdicts", description="Topic that verdicts of the LLM are read from.")
     control: str = Field(
         default="winnow.control",
         description="Topic that live settings, suppressions, verdicts and activations are read from; one partition.",
