@@ -22,10 +22,10 @@ from analyzers.correlations.hits import Hits
 from analyzers.incidents.sightings import Heard
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
-from analyzers.router.router import Router
 from analyzers.rules import RuleSet
 from flows.activation import BUILTIN_RULES
 from flows.control import listen
+from flows.routing import load_router
 from flows.settings import Settings, load_settings
 from flows.texts import load_texts
 from flows.usage import UsageError
@@ -74,7 +74,7 @@ def build(
     """
     for name in set(settings.anomaly.scorers.values()):
         make_scorer(name)  # brings River's in now; at the first closed window it would stall the stream for seconds
-    router = Router()
+    router = load_router(settings.router, texts, verdicts is not None)
     flow = Dataflow("detect")
     batches = op.input("source", flow, source)
     judge = Judge(rules.of, rules.recent.append) if isinstance(rules, Versions) else Judge(lambda _: rules)

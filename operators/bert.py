@@ -81,7 +81,7 @@ class TextStep:
         readings: dict[int, Reading] = {}
         for index, (verdict, text) in worst.items():
             score, label = max(zip(verdict.scores, judge.labels, strict=True))
-            if index in said or not self._router.settled(score, asked[label]):
+            if index in said or not self._router.settled(score, asked[label], text.source, judge.version):
                 layers = canonical(text.text, text.source).layers
                 shown = text.text[:MAX_SHOWN]
                 readings[index] = Reading(

@@ -184,7 +184,7 @@ class Collector:
         for index in judged.signals.keys() | readings.keys():
             event = batch.events[index]
             said = tuple(judged.signals.get(index, ()))
-            candidate = Candidate(event, said, _place(batch, index), reading=readings.get(index))
+            candidate = Candidate(event, said, _place(batch, index), reading=readings.get(index), shed=judged.shed)
             items[self._shard(event.host)].candidates.append(candidate)
         return len(judged.signals.keys() | readings.keys())
 

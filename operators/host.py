@@ -16,7 +16,7 @@ from analyzers.incidents.sightings import Heard, Sighting
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router.candidate import Candidate
-from analyzers.router.router import Lane, Router
+from analyzers.router.router import Decision, Lane, Router
 from analyzers.router.verdicts import signal_of
 from operators import metrics
 from operators.align import HostItem
@@ -138,18 +138,18 @@ class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
             else:
                 event = value.event
                 context = host.memory.context(value, host.anomaly)
-                decision = self._router.decide(value, context)
+                decision = self._router.decide(value, context, value.shed)
                 metrics.DECIDED.labels(lane=decision.lane).inc()
-                if decision.lane == "llm" or decision.audit or decision.wanted:
-                    asked = decision.lane == "llm" or decision.audit
+                asked = decision.lane == "llm" or (decision.audit and decision.lane == "bert" and self._router.asks)
+                if asked or decision.wanted:
                     metrics.ESCALATIONS.labels(asked="yes" if asked else "no").inc()
-                    if asked:
-                        host.memory.ask(escalation_id(event.id), event.raw)
                     out.append(Escalated(escalation_of(value, context, decision, host), asked))
+                if asked:
+                    host.memory.ask(escalation_id(event.id), event.raw)
                 host.memory.meet(value)
                 out.append(Decided(event.origin, event.offset // SPAN, decision.lane))
                 lowest = self._lowest if value.lowest is None else value.lowest
-                told = [signal for signal in value.signals if signal.level >= lowest]
+                told = [_marked(signal, decision) for signal in value.signals if signal.level >= lowest]
                 out.append(_heard(host, value.window, host.watch.signals(told, value.time, event)))
                 out += (msgspec.structs.replace(signal, raw=event.raw) for signal in told if signal.level < AT_ONCE)
         if seen and host is not None:
@@ -160,6 +160,14 @@ class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
     def snapshot(self) -> Any:
         """Return the host's state."""
         return self._host.snapshot() if self._host is not None else None
+
+
+def _marked(signal: Signal, decision: Decision) -> Signal:
+    """Return what the text judge says, with a mark if it would be left to an LLM, or is until that one answers."""
+    if signal.kind != "text" or not (decision.wanted or decision.lane == "llm"):
+        return signal
+    mark = "llm: asked" if decision.lane == "llm" else decision.reason.rpartition("; ")[2]
+    return msgspec.structs.replace(signal, reason=f"{signal.reason} ({mark})")
 
 
 def _answered(host: Host | None, verdict: LlmVerdict) -> list[Signal]:

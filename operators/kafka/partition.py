@@ -250,10 +250,17 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             late=placed.late,
             future=placed.future,
             read_at=time.time(),
+            behind=0.0 if self._at_end else self._behind(messages[-1]),
             rules=versions[0],
             model=versions[1],
             first=offsets[0],
         )
+
+    @staticmethod
+    def _behind(message: Any) -> float:
+        """Return how long a message has been in Kafka, seconds, by the clock of who stamped it; 0: it has no stamp."""
+        stamp = message.timestamp()[1]
+        return max(0.0, time.time() - stamp / 1000) if stamp > 0 else 0.0
 
     def _missing(self, offset: int) -> list[Batch]:
         """Account for offsets that do not exist before ``offset``, in the spans that lie wholly before its own."""
