@@ -122,6 +122,7 @@ def build(
         op.filter_map("heard", hosts, for_incidents),
         op.filter_map("fleet_closed", fleet, for_incidents),
         op.filter_map("alarms_heard", alarms, for_incidents),
+        op.filter_map("correlations_heard", correlated, for_incidents),
     )
     group = settings.alerts.group_minutes * 60_000_000
     incidents = op.stateful_batch("incidents", heard, partial(IncidentLogic, settings.incidents, group))
@@ -133,7 +134,7 @@ def build(
         op.filter_map("fleet_signals", fleet, signal_by_entity),
         op.filter_map("alarm_signals", alarms, signal_by_entity),
         op.filter_map("others_alerts", incidents, signal_by_entity),
-        op.map("correlation_signals", correlated, correlation_signal),
+        op.filter_map("correlation_signals", correlated, signal_by_entity),
     )
     alerts = op.stateful_batch("alerts", signals, partial(AlertLogic, settings.alerts))
 
@@ -237,11 +238,6 @@ def only_incidents(out: tuple[str, IncidentUpdate | Signal]) -> Out | None:
 def hits_of(judged: Judged) -> tuple[str, Hits] | None:
     """Take out what there is for correlations, for the one step that sees all of it."""
     return (CORRELATIONS, judged.hits) if judged.hits is not None else None
-
-
-def correlation_signal(out: tuple[str, Signal | HostForgotten]) -> tuple[str, Signal | HostForgotten]:
-    """Key what correlations say by its entity, and which entities they forgot."""
-    return (out[1].entity if isinstance(out[1], Signal) else out[1].host), out[1]
 
 
 def at_once_by_entity(collected: Collected) -> Iterable[tuple[str, Signal | HostForgotten]]:

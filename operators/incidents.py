@@ -20,8 +20,8 @@ from state.incidents import IncidentUpdate
 
 #: The one key. Stored data.
 KEY = "all"
-#: Those who close windows: the shards, and the fleet's step, after which hosts alarm.
-CLOSERS = SHARDS + 1
+#: Those who close windows: the shards, the fleet's step, after which hosts alarm, and correlations.
+CLOSERS = SHARDS + 2
 
 
 class _Saved(msgspec.Struct):
