@@ -37,6 +37,7 @@ from operators.bert import TextStep
 from operators.collect import SHARD_KEYS, Collector
 from operators.control import ControlSource
 from operators.correlations import CORRELATIONS, CorrelationLogic
+from operators.drift import Drifting
 from operators.files import FileSource
 from operators.fleet import AlarmLogic, FleetLogic, FleetOut
 from operators.host import Decided, HostIn, HostLogic, HostOut, host_of
@@ -75,6 +76,7 @@ def build(
     for name in set(settings.anomaly.scorers.values()):
         make_scorer(name)  # brings River's in now; at the first closed window it would stall the stream for seconds
     router = load_router(settings.router, texts, verdicts is not None)
+    drifting = Drifting(router)
     flow = Dataflow("detect")
     batches = op.input("source", flow, source)
     judge = Judge(rules.of, rules.recent.append) if isinstance(rules, Versions) else Judge(lambda _: rules)
@@ -83,9 +85,9 @@ def build(
     if texts is not None:
         bar = Bar(settings.bert.alert_from, settings.bert.thresholds)
         step = (
-            TextStep(texts.of, bar, router, texts.recent.append)
+            TextStep(texts.of, bar, router, texts.recent.append, drifting)
             if isinstance(texts, Models)
-            else TextStep(lambda _: texts, bar, router)
+            else TextStep(lambda _: texts, bar, router, drifting=drifting)
         )
         judged = op.map("bert", judged, step.read)
     flow_time = int(settings.time.flow_seconds * 1e6)
@@ -103,7 +105,9 @@ def build(
         items, refused_verdicts = answer(flow, verdicts, items)
         refused = [*refused, refused_verdicts]
     hosts = op.stateful_batch(
-        "host", items, partial(HostLogic, host_metrics, settings.anomaly, router, settings.alerts.lowest)
+        "host",
+        items,
+        partial(HostLogic, host_metrics, settings.anomaly, router, settings.alerts.lowest, drifting=drifting),
     )
 
     to_fleet = op.merge(

@@ -11,9 +11,11 @@ from analyzers.bert.canonical import canonical
 from analyzers.bert.judge import Refused, TextJudge, Verdict
 from analyzers.bert.meanings import Bar, Finding, signal_of
 from analyzers.router.candidate import MAX_SHOWN, Reading
+from analyzers.router.overload import Overload
 from analyzers.router.router import Router
 from operators import metrics
-from operators.batch import Judged
+from operators.batch import Batch, Judged
+from operators.drift import Drifting
 from operators.texts import Carried, texts_of
 
 
@@ -25,6 +27,7 @@ class TextStep:
         bar: from which probability on a label alerts.
         router: says which events' texts are read.
         seen: told the texts of each batch.
+        drifting: told what the model says of each text.
     """
 
     def __init__(
@@ -33,23 +36,37 @@ class TextStep:
         bar: Bar,
         router: Router,
         seen: Callable[[Sequence[tuple[str, str]]], object] = lambda texts: None,
+        drifting: Drifting | None = None,
     ) -> None:
         self._of = of
         self._seen = seen
         self._bar = bar
         self._router = router
+        self._drifting = drifting
+        self._overload = Overload(router.settings)
+        #: By how much each partition is behind, seconds.
+        self._behind: dict[str, float] = {}
 
     def read(self, judged: Judged) -> Judged:
         """Return the batch with the signals of each event whose text is malicious, and what it does not settle."""
         batch, signals = judged.batch, judged.signals
         reads = self._router.reads
+        shed = self._shed(batch)
         places: list[int] = []
         carried: list[Carried] = []
+        left = 0
         for index, event in enumerate(batch.events):
-            if event.text and reads(event, signals.get(index, ())):
+            if not event.text:
+                continue
+            if reads(event, signals.get(index, ()), shed):
                 found = texts_of(event)
                 carried += found
                 places += [index] * len(found)
+            else:
+                left += 1
+        if shed:
+            metrics.SHED_TEXTS.inc(left)
+            judged = structs.replace(judged, shed=shed)
         if not carried:
             return judged
         judge = self._of(batch.model)
@@ -73,6 +90,13 @@ class TextStep:
         readings = self._readings(judge, worst, signals.keys())
         return structs.replace(judged, texts=frozenset(read), model=judge.version, readings=readings)
 
+    def _shed(self, batch: Batch) -> int:
+        """Return what is shed, by the partition of this worker that is furthest behind."""
+        self._behind[batch.origin] = batch.behind
+        level = self._overload.observe(max(self._behind.values()), time.monotonic())
+        metrics.SHED.set(level)
+        return level
+
     def _readings(
         self, judge: TextJudge, worst: dict[int, tuple[Verdict, Carried]], said: Set[int]
     ) -> dict[int, Reading]:
@@ -81,6 +105,8 @@ class TextStep:
         readings: dict[int, Reading] = {}
         for index, (verdict, text) in worst.items():
             score, label = max(zip(verdict.scores, judge.labels, strict=True))
+            if self._drifting is not None:
+                self._drifting.text(text.text, text.source, score, asked[label], judge.version)
             if index in said or not self._router.settled(score, asked[label], text.source, judge.version):
                 layers = canonical(text.text, text.source).layers
                 shown = text.text[:MAX_SHOWN]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from bytewax.operators import StatefulBatchLogic
@@ -16,12 +16,13 @@ from analyzers.incidents.sightings import Heard, Sighting
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router.candidate import Candidate
-from analyzers.router.router import Decision, Lane, Router
+from analyzers.router.router import Decision, Lane, Router, Said
 from analyzers.router.verdicts import signal_of
 from operators import metrics
 from operators.align import HostItem
 from operators.batch import HostLate
 from operators.collect import AT_ONCE
+from operators.drift import Drifting
 from operators.escalate import escalation_of
 from operators.roster import RESERVED, HostForgotten
 from state.alerts import Level, Signal
@@ -87,11 +88,19 @@ class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
         router: chooses the lane of each candidate.
         lowest: rule matches below this level raise no signal; from ``high`` on they were alerted at once, by collect.
         state: a snapshot to go on from.
+        drifting: told whether an LLM agrees with what was decided.
     """
 
     def __init__(
-        self, host_metrics: MetricSet, settings: AnomalySettings, router: Router, lowest: Level, state: bytes | None
+        self,
+        host_metrics: MetricSet,
+        settings: AnomalySettings,
+        router: Router,
+        lowest: Level,
+        state: bytes | None,
+        drifting: Drifting | None = None,
     ) -> None:
+        self._drifting = drifting
         self._host = Host.restore(host_metrics, settings, state) if state is not None else None
         self._new = partial(Host, metrics=host_metrics, settings=settings)
         self._router = router
@@ -110,7 +119,7 @@ class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
                     host, seen = None, False
                 continue
             if isinstance(value, LlmVerdict):
-                out += _answered(host, value)
+                out += self._answered(host, value)
                 continue
             if host is None:
                 host = self._new(host_of(value))
@@ -145,7 +154,7 @@ class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
                     metrics.ESCALATIONS.labels(asked="yes" if asked else "no").inc()
                     out.append(Escalated(escalation_of(value, context, decision, host), asked))
                 if asked:
-                    host.memory.ask(escalation_id(event.id), event.raw)
+                    host.memory.ask(escalation_id(event.id), event.raw, decision.said if decision.audit else "")
                 host.memory.meet(value)
                 out.append(Decided(event.origin, event.offset // SPAN, decision.lane))
                 lowest = self._lowest if value.lowest is None else value.lowest
@@ -156,6 +165,23 @@ class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
             out.append(host.seen())
         self._host = host
         return out, StatefulBatchLogic.DISCARD if host is None else StatefulBatchLogic.RETAIN
+
+    def _answered(self, host: Host | None, verdict: LlmVerdict) -> list[Signal]:
+        """Return what a verdict says; of one that was taken in before, nothing."""
+        signal = signal_of(verdict)
+        if host is None:  # forgotten since, or its events are counted with others'
+            return [] if signal is None else [signal]
+        awaited = host.memory.answer(verdict.id)
+        if awaited is None:
+            return []
+        copy, said = awaited
+        metrics.LLM_VERDICTS.labels(verdict=verdict.verdict or verdict.status).inc()
+        if said and verdict.status == "answered" and self._drifting is not None:
+            self._drifting.audited(cast("Said", said), (said == "benign") == (verdict.verdict == "benign"))
+        if signal is None:
+            return []
+        host.memory.tell_late(signal)
+        return [msgspec.structs.replace(signal, raw=copy)]
 
     def snapshot(self) -> Any:
         """Return the host's state."""
@@ -168,21 +194,6 @@ def _marked(signal: Signal, decision: Decision) -> Signal:
         return signal
     mark = "llm: asked" if decision.lane == "llm" else decision.reason.rpartition("; ")[2]
     return msgspec.structs.replace(signal, reason=f"{signal.reason} ({mark})")
-
-
-def _answered(host: Host | None, verdict: LlmVerdict) -> list[Signal]:
-    """Return what a verdict says; of one that was taken in before, nothing."""
-    signal = signal_of(verdict)
-    if host is None:  # forgotten since, or its events are counted with others'
-        return [] if signal is None else [signal]
-    copy = host.memory.answer(verdict.id)
-    if copy is None:
-        return []
-    metrics.LLM_VERDICTS.labels(verdict=verdict.verdict or verdict.status).inc()
-    if signal is None:
-        return []
-    host.memory.tell_late(signal)
-    return [msgspec.structs.replace(signal, raw=copy)]
 
 
 def _heard(host: Host, window: int, sightings: list[Sighting]) -> Heard:

@@ -20,6 +20,18 @@ LLM_VERDICTS = Counter(
     "Verdicts of the LLM that were taken in: malicious, suspicious, benign, refused.",
     ["verdict"],
 )
+SHED = Gauge(
+    "winnow_shed_level",
+    "What this worker sheds because the flow is behind: 0 nothing, 1 the LLM and most texts, 2 all texts.",
+)
+SHED_TEXTS = Counter("winnow_shed_texts", "Texts that were left to the rules because the flow was behind.")
+DRIFT = Gauge(
+    "winnow_router_drift",
+    "Shares that are no longer what they were when this worker began: of verdicts (mix), of probabilities (certainty), "
+    "of events that the next judge sees otherwise (agreement). Above 0: calibrate anew.",
+    ["kind"],
+)
+AUDITS = Counter("winnow_audits", "Decided events that the next judge was asked about too.", ["said", "agrees"])
 UNUSUAL = Counter(
     "winnow_unusual_windows",
     "Windows of hosts in which something was unusual, by what became of them: alarm or added (alerted), muted, quiet, "

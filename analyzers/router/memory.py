@@ -42,7 +42,7 @@ class HostMemory:
         self._risk: tuple[float, int] = (0.0, 0)
         self._recent: list[tuple[str, str, str, int, int, str, str]] = []
         self._answered: dict[str, None] = {}
-        self._awaited: dict[str, bytes] = {}
+        self._awaited: dict[str, tuple[bytes, str]] = {}
         #: Signals of verdicts that came since the last window closed.
         self._late: list[Signal] = []
         if state is not None:
@@ -51,7 +51,7 @@ class HostMemory:
             self._risk = (risk[0], risk[1])
             self._recent = [tuple(signal) for signal in recent]
             self._answered = dict.fromkeys(answered)
-            self._awaited = dict(awaited)
+            self._awaited = {key: (copy, said) for key, copy, said in awaited}
             self._late = msgspec.convert(late, list[Signal])
 
     def known(self, key: str, time: int) -> float:
@@ -96,20 +96,26 @@ class HostMemory:
             for kind, rule, name, level, time, reason, event_id in self._recent
         )
 
-    def ask(self, escalation: str, raw: bytes) -> None:
-        """Keep a copy of an event that an LLM is asked about; beyond MAX_AWAITED the oldest go."""
-        self._awaited[escalation] = raw[:MAX_COPY]
+    def ask(self, escalation: str, raw: bytes, said: str = "") -> None:
+        """Keep a copy of an event that an LLM is asked about; beyond MAX_AWAITED the oldest go.
+
+        ``said`` is what was decided of an event that it is asked about to compare the two; else empty.
+        """
+        self._awaited[escalation] = (raw[:MAX_COPY], said)
         while len(self._awaited) > MAX_AWAITED:
             del self._awaited[next(iter(self._awaited))]
 
-    def answer(self, escalation: str) -> bytes | None:
-        """Take in that a verdict came; return the event's copy (empty: it is gone), ``None`` if it had come before."""
+    def answer(self, escalation: str) -> tuple[bytes, str] | None:
+        """Take in that a verdict came; return the event's copy (empty: it is gone) and what had been decided of it.
+
+        ``None`` if it had come before.
+        """
         if escalation in self._answered:
             return None
         self._answered[escalation] = None
         while len(self._answered) > MAX_ANSWERED:
             del self._answered[next(iter(self._answered))]
-        return self._awaited.pop(escalation, b"")
+        return self._awaited.pop(escalation, (b"", ""))
 
     def tell_late(self, signal: Signal) -> None:
         """Keep a verdict's signal until the next window closes; beyond MAX_ANSWERED the oldest go."""
@@ -127,7 +133,8 @@ class HostMemory:
             return None
         known = [(key, count, time) for key, (count, time) in self._known.items()]
         late = msgspec.to_builtins(self._late)
-        return known, self._risk, self._recent, list(self._answered), list(self._awaited.items()), late
+        awaited = [(key, copy, said) for key, (copy, said) in self._awaited.items()]
+        return known, self._risk, self._recent, list(self._answered), awaited, late
 
 
 def text_key(candidate: Candidate) -> str:
