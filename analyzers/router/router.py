@@ -66,7 +66,7 @@ class Router:
 
     Args:
         settings: what is asked, and for what stakes.
-        calibration: from which probability on texts are settled; None: the cautious bands of the settings.
+        calibration: from which probability on texts are settled; None: the narrow bands of the settings.
         asks: whether an LLM is configured. If not, what one would be asked about is decided without, and says so.
     """
 

@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyzers.router.settings import RouterSettings
 from flows.settings import load_settings
 from flows.usage import UsageError
 
@@ -26,7 +25,6 @@ FILE, PLOT = "calibration.json", "calibration.png"
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    defaults = RouterSettings()
     parser = subparsers.add_parser(
         "calibrate",
         help="fit from which probability on the text model settles a text",
@@ -42,8 +40,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "repeats count once",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("calibration"), metavar="DIR", help="default: ./calibration")
-    parser.add_argument("--max-miss-rate", type=_rate, metavar="R", help=f"default: {defaults.max_miss_rate}")
-    parser.add_argument("--confidence", type=_rate, metavar="C", help=f"default: {defaults.confidence}")
+    parser.add_argument("--max-miss-rate", type=_rate, metavar="R", help="default: router.max_miss_rate")
+    parser.add_argument("--confidence", type=_rate, metavar="C", help="default: router.confidence")
     parser.add_argument(
         "--max-false-rate", type=_rate, metavar="R",
         help="share of benign texts that may be decided malicious; default: what alerts is malicious",
@@ -72,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     from analyzers.router.learn_then_test import calibrate
     from flows.texts import load_judge
 
-    bert = load_settings(args.config).bert
-    defaults = RouterSettings()
+    settings = load_settings(args.config)
+    bert, router = settings.bert, settings.router
     if args.model is not None:
         bert = bert.model_copy(update={"model": args.model})
     judge = load_judge(bert)
@@ -83,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
         found = calibrate(
             labelled,
             judge.version,
-            args.max_miss_rate or defaults.max_miss_rate,
-            args.confidence or defaults.confidence,
+            args.max_miss_rate or router.max_miss_rate,
+            args.confidence or router.confidence,
             max_false_rate=args.max_false_rate,
             pooled=args.pooled,
             labels=reader.digest,
