@@ -115,6 +115,15 @@ class Router:
         """
         return malicious < self.band(source, alerts_from, model).low
 
+    def gravity(self, malicious: float, alerts_from: float, source: str = "", model: str = "") -> tuple[int, float]:
+        """Return by what the texts of one event are compared, the greatest of which decides it.
+
+        First whether it is benign, unsettled or malicious: sources have thresholds of their own, so the text of the
+        highest probability may be settled while another is not.
+        """
+        band = self.band(source, alerts_from, model)
+        return (malicious >= band.low) + (malicious >= band.high), malicious
+
     def band(self, source: str, alerts_from: float, model: str = "") -> Band:
         """Return from where on texts of a source are settled."""
         key = (source, alerts_from, model)

@@ -19,7 +19,7 @@ class RouterSettings(BaseModel):
 
     calibration: Path | None = Field(
         default=None,
-        description="Calibration file that winnow calibrate wrote; unset: the narrow bands below, which promise nothing.",
+        description="Calibration file of winnow calibrate; unset: the narrow bands below, which promise nothing.",
     )
     max_miss_rate: float = Field(
         default=0.01,

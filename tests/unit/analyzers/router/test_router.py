@@ -158,6 +158,13 @@ def test_a_calibration_says_nothing_of_another_model_or_source() -> None:
     assert Router().version == "uncalibrated" and router.version == router.calibration.version  # type: ignore[union-attr]
 
 
+def test_of_several_texts_the_one_that_is_not_settled_decides_though_another_is_more_probable() -> None:
+    router = Router(calibration=calibration(0.2))
+    agent, url = router.gravity(0.3, 0.98, "shell", "m1"), router.gravity(0.8, 0.98, "http", "m1")
+    assert router.settled(0.8, 0.98, "http", "m1") and not router.settled(0.3, 0.98, "shell", "m1")
+    assert url < agent < router.gravity(0.98, 0.98, "http", "m1")
+
+
 def test_a_rule_of_level_medium_is_asked_about_while_it_is_news_and_something_is_at_stake() -> None:
     router = Router(RouterSettings(ask_stakes=0.4), asks=True)
     one = candidate(None, Level.medium)
