@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--labels", type=Path, action="append", required=True, metavar="FILE",
-        help="JSON lines of text, optional source, and label (benign or any other) or malicious (true or false); "
+        help="JSON lines of text, source, and label (benign or any other) or malicious (true or false); "
         "repeats count once",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("calibration"), metavar="DIR", help="default: ./calibration")
@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--pooled", action="store_true", help="one threshold for all sources; the claim is then about their mixture"
     )
-    parser.add_argument("--source", default="unknown", help="source of texts that name none (default: unknown)")
+    parser.add_argument("--source", default="", help="source of texts that name none (http, shell, powershell, dns …)")
     parser.add_argument("--model", type=Path, metavar="DIR", help="model folder, instead of that of the settings")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
     parser.set_defaults(run=run)
@@ -86,12 +86,16 @@ def run(args: argparse.Namespace) -> int:
             max_false_rate=args.max_false_rate,
             pooled=args.pooled,
             labels=reader.digest,
+            windows=bert.windows,
+            screen=bert.screen,
         )
     except CalibrationError as error:
         raise UsageError(str(error)) from None
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / FILE).write_bytes(found.encode())
+        new = args.out / f"{FILE}.new"
+        new.write_bytes(found.encode())
+        new.replace(args.out / FILE)
         drawn = _draw(found, args.out / PLOT)
     except OSError as error:
         raise UsageError(f"{error.filename or args.out}: {error.strerror}") from None
