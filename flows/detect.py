@@ -166,7 +166,9 @@ def flow() -> Dataflow:
     source = KafkaSource(settings.kafka, settings.formats, settings.time, list_partitions(settings.kafka))
     sinks: list[Sink] = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
     control = ControlSource.open(settings.kafka)
-    return build(source, sinks, load_rules(settings), load_metrics(settings), settings, control, load_texts(settings))
+    verdicts = VerdictSource.open(settings.kafka) if settings.llm.configured else None
+    rules, host_metrics, texts = load_rules(settings), load_metrics(settings), load_texts(settings)
+    return build(source, sinks, rules, host_metrics, settings, control, texts, verdicts)
 
 
 def load_rules(settings: Settings) -> RuleSet:

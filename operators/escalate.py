@@ -12,8 +12,10 @@ from operators.formats import fields
 from state.escalations import MAX_FIELDS, MAX_NAME, MAX_VALUE, Escalation, HostContext, Raised, escalation_id
 from state.events import Event
 
-#: Longest reason and id that go along, characters.
-_TEXT, _SHORT = 4_096, 512
+#: Signals that go along, at most; longest reason and id of each, characters.
+_RAISED, _TEXT, _SHORT = 16, 512, 256
+#: Characters of all fields together: what JSON makes of them must fit a message, whatever they are.
+MAX_TOTAL = 12_288
 
 
 def escalation_of(candidate: Candidate, context: Context, decision: Decision, host: Host) -> Escalation:
@@ -42,7 +44,7 @@ def escalation_of(candidate: Candidate, context: Context, decision: Decision, ho
                 techniques=signal.techniques[:32],
                 event_id=signal.event_id[:_SHORT],
             )
-            for signal in candidate.signals[:64]
+            for signal in candidate.signals[:_RAISED]
         ),
         label="" if reading is None else reading.label,
         malicious=0.0 if reading is None else reading.malicious,
@@ -67,7 +69,15 @@ def bounded_fields(event: Event) -> dict[str, str]:
     except (ValueError, RecursionError, msgspec.MsgspecError):
         # It could be decoded as an event, and all the rest is hostile.
         return {"event.original": event.raw[:MAX_VALUE].decode(errors="replace")}
-    return {name[:MAX_NAME]: _text(value)[:MAX_VALUE] for name, value in list(found.items())[:MAX_FIELDS]}
+    bounded: dict[str, str] = {}
+    left = MAX_TOTAL
+    for name, value in list(found.items())[:MAX_FIELDS]:
+        text = _text(value)[: min(MAX_VALUE, left)]
+        bounded[name[:MAX_NAME]] = text
+        left -= len(name[:MAX_NAME]) + len(text)
+        if left <= 0:
+            break
+    return bounded
 
 
 def _text(value: object) -> str:
