@@ -65,6 +65,9 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     version: Name = "unsaved"
     #: Version of the text model; of another its probabilities mean something else.
     model: Name
+    #: How it read them: windows of a long text (``bert.windows``), and whether behind its screen (``bert.screen``).
+    windows: Count = 16
+    screen: bool = False
     #: With ``confidence`` no larger share of malicious texts is decided benign, by texts like those labelled.
     max_miss_rate: Share
     confidence: Share
@@ -105,8 +108,15 @@ def decode(raw: bytes) -> Calibration:
     return found
 
 
-def load(path: Path, model: str) -> Calibration:
-    """Return the calibration of a file, for a version of the model. Raises CalibrationError with one line."""
+def load(path: Path, model: str, windows: int | None = None, screen: bool | None = None) -> Calibration:
+    """Return the calibration of a file. Raises CalibrationError with one line.
+
+    Args:
+        path: the file.
+        model: version of the model in force; a calibration of another is refused.
+        windows: how many windows of a long text are read; None: as when it was fitted.
+        screen: whether there is a screen before the model; None: as when it was fitted.
+    """
     try:
         with path.open("rb") as file:
             found = decode(file.read(MAX_BYTES + 1))
@@ -118,4 +128,9 @@ def load(path: Path, model: str) -> Calibration:
         raise CalibrationError(
             f"calibration {path}: fitted on model {found.model}, and the model is {model}; run winnow calibrate again"
         )
+    for name, fitted, now in (("windows", found.windows, windows), ("screen", found.screen, screen)):
+        if now is not None and now != fitted:
+            raise CalibrationError(
+                f"calibration {path}: fitted with bert.{name} {fitted}, which is {now}; run winnow calibrate again"
+            )
     return found

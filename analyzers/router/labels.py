@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import orjson
 
+from analyzers.bert.canonical import SOURCES
 from analyzers.bert.judge import BENIGN
 from analyzers.bert.lines import LineError, LineReader
 
@@ -25,6 +26,9 @@ class LabelledText(NamedTuple):
 class LabelReader:
     """Read labelled texts, each once: a text counted twice would be two witnesses where there is one.
 
+    Args:
+        source: that of texts that name none; empty: each must, for thresholds are by source.
+
     >>> reader = LabelReader("shell")
     >>> reader.read(b'{"text": "id", "label": "benign"}')
     LabelledText(text='id', source='shell', truth=False)
@@ -32,7 +36,7 @@ class LabelReader:
     True
     """
 
-    def __init__(self, source: str = "unknown") -> None:
+    def __init__(self, source: str = "") -> None:
         self._lines = LineReader("json", source)
         self._seen: dict[bytes, bool] = {}
         self._digest = hashlib.sha256()
@@ -45,6 +49,9 @@ class LabelReader:
     def read(self, line: bytes) -> LabelledText | None:
         """Return the text of a line without its end; None if it was there before. Raises LineError."""
         text, source = self._lines.read(line)
+        if source not in SOURCES:
+            names = ", ".join(SOURCES)
+            raise LineError(f"no source {source[:32]!r}; known: {names}" if source else f"names no source: {names}")
         record = orjson.loads(line)
         label, malicious = record.get("label"), record.get("malicious")
         if isinstance(malicious, bool):

@@ -45,6 +45,8 @@ def calibrate(
     max_false_rate: float | None = None,
     pooled: bool = False,
     labels: str = "",
+    windows: int = 16,
+    screen: bool = False,
 ) -> Calibration:
     """Return thresholds by source, so that of malicious texts of each source a bounded share is decided benign.
 
@@ -60,6 +62,8 @@ def calibrate(
             None: what alerts is malicious.
         pooled: one threshold for the texts of all sources together; the bound is then that of this mixture.
         labels: SHA-256 of where they are from.
+        windows: how many windows of a long text the judge read.
+        screen: whether its screen cleared plainly benign texts.
 
     Raises:
         CalibrationError: no source has enough labels, or even the most cautious threshold misses too many.
@@ -91,6 +95,8 @@ def calibrate(
         confidence=confidence,
         max_false_rate=max_false_rate,
         labels=labels,
+        windows=windows,
+        screen=screen,
         sources=fitted,
         refused=refused,
     ).sealed()

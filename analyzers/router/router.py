@@ -66,7 +66,7 @@ class Router:
 
     Args:
         settings: what is asked, and for what stakes.
-        calibration: from which probability on texts are settled; None: the cautious bands of the settings.
+        calibration: from which probability on texts are settled; None: the narrow bands of the settings.
         asks: whether an LLM is configured. If not, what one would be asked about is decided without, and says so.
     """
 
@@ -114,6 +114,15 @@ class Router:
             model: version of the model; a calibration is of one, and of another says nothing. Empty: that one.
         """
         return malicious < self.band(source, alerts_from, model).low
+
+    def gravity(self, malicious: float, alerts_from: float, source: str = "", model: str = "") -> tuple[int, float]:
+        """Return by what the texts of one event are compared, the greatest of which decides it.
+
+        First whether it is benign, unsettled or malicious: sources have thresholds of their own, so the text of the
+        highest probability may be settled while another is not.
+        """
+        band = self.band(source, alerts_from, model)
+        return (malicious >= band.low) + (malicious >= band.high), malicious
 
     def band(self, source: str, alerts_from: float, model: str = "") -> Band:
         """Return from where on texts of a source are settled."""

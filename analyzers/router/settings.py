@@ -18,7 +18,8 @@ class RouterSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     calibration: Path | None = Field(
-        default=None, description="Calibration file that winnow calibrate wrote; unset: the cautious bands below."
+        default=None,
+        description="Calibration file of winnow calibrate; unset: the narrow bands below, which promise nothing.",
     )
     max_miss_rate: float = Field(
         default=0.01,

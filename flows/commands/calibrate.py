@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyzers.router.settings import RouterSettings
 from flows.settings import load_settings
 from flows.usage import UsageError
 
@@ -26,7 +25,6 @@ FILE, PLOT = "calibration.json", "calibration.png"
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    defaults = RouterSettings()
     parser = subparsers.add_parser(
         "calibrate",
         help="fit from which probability on the text model settles a text",
@@ -38,12 +36,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--labels", type=Path, action="append", required=True, metavar="FILE",
-        help="JSON lines of text, optional source, and label (benign or any other) or malicious (true or false); "
+        help="JSON lines of text, source, and label (benign or any other) or malicious (true or false); "
         "repeats count once",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("calibration"), metavar="DIR", help="default: ./calibration")
-    parser.add_argument("--max-miss-rate", type=_rate, metavar="R", help=f"default: {defaults.max_miss_rate}")
-    parser.add_argument("--confidence", type=_rate, metavar="C", help=f"default: {defaults.confidence}")
+    parser.add_argument("--max-miss-rate", type=_rate, metavar="R", help="default: router.max_miss_rate")
+    parser.add_argument("--confidence", type=_rate, metavar="C", help="default: router.confidence")
     parser.add_argument(
         "--max-false-rate", type=_rate, metavar="R",
         help="share of benign texts that may be decided malicious; default: what alerts is malicious",
@@ -51,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--pooled", action="store_true", help="one threshold for all sources; the claim is then about their mixture"
     )
-    parser.add_argument("--source", default="unknown", help="source of texts that name none (default: unknown)")
+    parser.add_argument("--source", default="", help="source of texts that name none (http, shell, powershell, dns …)")
     parser.add_argument("--model", type=Path, metavar="DIR", help="model folder, instead of that of the settings")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
     parser.set_defaults(run=run)
@@ -72,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     from analyzers.router.learn_then_test import calibrate
     from flows.texts import load_judge
 
-    bert = load_settings(args.config).bert
-    defaults = RouterSettings()
+    settings = load_settings(args.config)
+    bert, router = settings.bert, settings.router
     if args.model is not None:
         bert = bert.model_copy(update={"model": args.model})
     judge = load_judge(bert)
@@ -83,17 +81,21 @@ def run(args: argparse.Namespace) -> int:
         found = calibrate(
             labelled,
             judge.version,
-            args.max_miss_rate or defaults.max_miss_rate,
-            args.confidence or defaults.confidence,
+            args.max_miss_rate or router.max_miss_rate,
+            args.confidence or router.confidence,
             max_false_rate=args.max_false_rate,
             pooled=args.pooled,
             labels=reader.digest,
+            windows=bert.windows,
+            screen=bert.screen,
         )
     except CalibrationError as error:
         raise UsageError(str(error)) from None
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / FILE).write_bytes(found.encode())
+        new = args.out / f"{FILE}.new"
+        new.write_bytes(found.encode())
+        new.replace(args.out / FILE)
         drawn = _draw(found, args.out / PLOT)
     except OSError as error:
         raise UsageError(f"{error.filename or args.out}: {error.strerror}") from None

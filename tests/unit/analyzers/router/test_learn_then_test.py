@@ -110,6 +110,11 @@ def test_a_calibration_is_read_as_it_was_written_and_refused_if_it_was_changed(t
     assert Router(calibration=load(path, "m1")).version == found.version
     with pytest.raises(CalibrationError, match=r"fitted on model m1, and the model is m2; run winnow calibrate again"):
         load(path, "m2")
+    assert load(path, "m1", 16, False) == found
+    with pytest.raises(CalibrationError, match=r"bert\.windows 16, which is 4"):
+        load(path, "m1", windows=4)
+    with pytest.raises(CalibrationError, match=r"bert\.screen False, which is True"):
+        load(path, "m1", screen=True)
     with pytest.raises(CalibrationError, match="No such file"):
         load(tmp_path / "other", "m1")
     record = msgspec.json.decode(found.encode())
@@ -141,6 +146,7 @@ def test_the_version_says_what_is_in_the_file(malicious: int, benign: int, label
     ("line", "said"),
     [
         (b'{"text": "x"}', "neither label nor malicious"),
+        (b'{"text": "x", "source": "web", "label": "benign"}', "no source 'web'; known: http"),
         (b'{"text": "x", "malicious": 1}', "neither true nor false"),
         (b'{"text": "x", "malicious": true, "label": "benign"}', "contradict"),
         (b'{"text": "id", "label": "malicious"}', "labelled benign and malicious"),
@@ -151,7 +157,9 @@ def test_the_version_says_what_is_in_the_file(malicious: int, benign: int, label
 def test_a_label_that_is_none_is_refused(line: bytes, said: str) -> None:
     from analyzers.bert.lines import LineError
 
-    reader = LabelReader()
+    with pytest.raises(LineError, match="names no source"):
+        LabelReader().read(b'{"text": "id", "label": "benign"}')
+    reader = LabelReader("shell")
     assert reader.read(b'{"text": "id", "label": "benign"}') is not None
     with pytest.raises(LineError, match=said):
         reader.read(line)

@@ -74,7 +74,11 @@ def test_too_few_labels_are_refused_with_how_many_are_missing(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('{"text": "id", "label": "benign"}\n{"text": "x"}\n', "labels.jsonl:2: neither label nor malicious"),
+        (
+            '{"text": "id", "source": "shell", "label": "benign"}\n{"text": "x", "source": "shell"}\n',
+            "labels.jsonl:2: neither label nor malicious",
+        ),
+        ('{"text": "id", "label": "benign"}\n', "labels.jsonl:1: names no source"),
         ("id\n", "labels.jsonl:1: not JSON"),
         ("", "there are no labels"),
         (None, "labels.jsonl: No such file"),
