@@ -16,6 +16,7 @@ from analyzers.anomaly.settings import AnomalySettings
 from analyzers.bert.settings import BertSettings
 from analyzers.correlations.settings import CorrelationSettings
 from analyzers.incidents.settings import IncidentSettings
+from analyzers.llm.settings import LlmSettings
 from dashboards.settings import DSN_VARIABLE
 from operators.clock import TimeSettings
 from operators.formats.settings import FormatSettings
@@ -163,6 +164,7 @@ class Settings(BaseSettings):
     metrics: MetricSettings = MetricSettings()
     anomaly: AnomalySettings = AnomalySettings()
     bert: BertSettings = BertSettings()
+    llm: LlmSettings = LlmSettings()
     correlations: CorrelationSettings = CorrelationSettings()
     alerts: AlertSettings = AlertSettings()
     incidents: IncidentSettings = IncidentSettings()

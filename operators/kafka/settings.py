@@ -41,6 +41,10 @@ class KafkaSettings(BaseModel):
         default="winnow.control",
         description="Topic that live settings, suppressions, verdicts and activations are read from; one partition.",
     )
+    escalations: str = Field(
+        default="winnow.escalations", description="Topic of the events that an LLM is asked about."
+    )
+    verdicts: str = Field(default="winnow.verdicts", description="Topic of what the LLM lane says of them.")
     group: str = Field(
         default="winnow", description="Consumer group under which positions are committed, for lag tools."
     )
