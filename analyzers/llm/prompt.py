@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from functools import cache
 from typing import Any
@@ -66,8 +67,7 @@ PROMPT = "1-" + hashlib.blake2b(json.dumps([INSTRUCTIONS, INPUTS, answer_schema(
 @cache
 def signature() -> Any:
     """Return the DSPy signature: inputs as text, outputs as in ``Answer``. Imports DSPy, which takes a second."""
-    import dspy
-
+    dspy: Any = importlib.import_module("dspy")
     fields: dict[str, Any] = {name: (str, dspy.InputField(desc=text)) for name, text in INPUTS.items()}
     for name, field in Answer.model_fields.items():
         fields[name] = (field.rebuild_annotation(), dspy.OutputField(desc=field.description))
@@ -76,9 +76,7 @@ def signature() -> Any:
 
 @cache
 def _adapter() -> Any:
-    import dspy
-
-    return dspy.JSONAdapter()
+    return importlib.import_module("dspy").JSONAdapter()
 
 
 def messages(marker: str, parts: dict[str, str]) -> list[dict[str, str]]:
