@@ -88,16 +88,15 @@ class TriageQueue:
         with explained(), self._pool.connection() as connection:
             rows = connection.execute(
                 """
-                WITH next AS (
-                    SELECT id FROM (
-                        (SELECT id, stakes, received_at FROM escalations
-                            WHERE status = 'waiting' AND not_before <= now()
-                            ORDER BY stakes DESC, received_at, id LIMIT %(most)s FOR UPDATE SKIP LOCKED)
-                        UNION ALL
-                        (SELECT id, stakes, received_at FROM escalations
-                            WHERE status = 'asking' AND lease_until < now()
-                            ORDER BY stakes DESC, received_at, id LIMIT %(most)s FOR UPDATE SKIP LOCKED)
-                    ) both_kinds ORDER BY stakes DESC, received_at, id LIMIT %(most)s
+                WITH waits AS (
+                    SELECT id, stakes, received_at FROM escalations WHERE status = 'waiting' AND not_before <= now()
+                    ORDER BY stakes DESC, received_at, id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+                ), abandoned AS (
+                    SELECT id, stakes, received_at FROM escalations WHERE status = 'asking' AND lease_until < now()
+                    ORDER BY stakes DESC, received_at, id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+                ), next AS (
+                    SELECT id FROM (SELECT * FROM waits UNION ALL SELECT * FROM abandoned) both_kinds
+                    ORDER BY stakes DESC, received_at, id LIMIT %(most)s
                 )
                 UPDATE escalations e SET status = 'asking', owner = %(process)s || '/' || e.id || '/' || e.attempts,
                     lease_until = now() + make_interval(secs => %(lease)s), attempts = e.attempts + 1

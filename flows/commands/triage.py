@@ -20,8 +20,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "triage",
         help="ask an LLM about escalated events",
         description="Read escalations from Kafka, ask the configured model about them within the hour's budget, "
-        "highest stakes first, and publish the verdicts. Run as many as you like: they share queue and budget in Postgres. "
-        "SIGTERM and Ctrl-C let calls under way end.",
+        "highest stakes first, and publish the verdicts. Run as many as you like: they share queue and budget in "
+        "Postgres. SIGTERM and Ctrl-C let calls under way end.",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--status", action="store_true", help="print how many wait and how the rest ended, one JSON line")
