@@ -1,4 +1,7 @@
-"""Verdicts on texts that workers share through Redis. A cache: it may be away, slow, empty or wrong at any time."""
+"""Verdicts on texts, and answers of an LLM, that workers share through Redis.
+
+A cache: it may be away, slow, empty or wrong at any time.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +29,25 @@ class VerdictStore:
         timeout: how long one answer may take, seconds.
         seconds: how long a verdict is kept.
         clock: monotonic seconds.
+        prefix: namespace of the keys.
+        longest: longest value that is taken, bytes.
     """
 
     def __init__(
-        self, url: str, timeout: float = 0.05, seconds: float = 7 * 86_400, clock: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        timeout: float = 0.05,
+        seconds: float = 7 * 86_400,
+        clock: Callable[[], float] = time.monotonic,
+        prefix: bytes = PREFIX,
+        longest: int = MAX_VALUE,
     ) -> None:
         self._client = redis.Redis.from_url(
             url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=None, decode_responses=False
         )
         self._milliseconds = round(seconds * 1000)
         self._clock = clock
+        self._prefix, self._longest = prefix, longest
         self._again = float("-inf")
         #: Calls that failed.
         self.failures = 0
@@ -46,13 +58,13 @@ class VerdictStore:
         if not keys or self._clock() < self._again:
             return nothing
         try:
-            found = self._client.mget([PREFIX + key for key in keys])
+            found = self._client.mget([self._prefix + key for key in keys])
         except (redis.RedisError, OSError) as error:
             self._failed(error)
             return nothing
         if not isinstance(found, list) or len(found) != len(keys):
             return nothing
-        return [value if isinstance(value, bytes) and len(value) <= MAX_VALUE else None for value in found]
+        return [value if isinstance(value, bytes) and len(value) <= self._longest else None for value in found]
 
     def put(self, items: Mapping[bytes, bytes]) -> None:
         """Store values, by one pipeline of SETs."""
@@ -61,7 +73,7 @@ class VerdictStore:
         try:
             with self._client.pipeline(transaction=False) as pipeline:
                 for key, value in items.items():
-                    pipeline.set(PREFIX + key, value, px=self._milliseconds)
+                    pipeline.set(self._prefix + key, value, px=self._milliseconds)
                 pipeline.execute(raise_on_error=False)
         except (redis.RedisError, OSError) as error:
             self._failed(error)
