@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections import Counter
-from typing import Any
 
 import pytest
 
 from state.escalations import decode_verdict
-from state.postgres import connect
 from state.revisions import migrate
 from tests.integration.live import create_topic, send, stored
-from tests.integration.llm_double import Double, answer, reply, serving
-from tests.integration.llm_lane import ended, environment, escalation, stands, triaging, until
+from tests.integration.llm_double import Double, answer, serving
+from tests.integration.llm_lane import ended, environment, escalation, triaging, until
 
 
 def test_an_escalation_is_asked_about_once_and_its_verdict_is_published(
