@@ -75,7 +75,7 @@ def build(
     """
     for name in set(settings.anomaly.scorers.values()):
         make_scorer(name)  # brings River's in now; at the first closed window it would stall the stream for seconds
-    router = load_router(settings.router, texts, verdicts is not None)
+    router = load_router(settings.router, settings.bert, texts, verdicts is not None)
     drifting = Drifting(router)
     flow = Dataflow("detect")
     batches = op.input("source", flow, source)

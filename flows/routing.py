@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from analyzers.bert.judge import TextJudge
+from analyzers.bert.settings import BertSettings
 from analyzers.router.calibration import CalibrationError, load
 from analyzers.router.router import Router
 from analyzers.router.settings import RouterSettings
@@ -14,7 +15,7 @@ from operators.models import Models
 log = logging.getLogger(__name__)
 
 
-def load_router(settings: RouterSettings, texts: TextJudge | Models | None, asks: bool) -> Router:
+def load_router(settings: RouterSettings, bert: BertSettings, texts: TextJudge | Models | None, asks: bool) -> Router:
     """Return the router; ``asks`` says whether there is an LLM.
 
     Raises:
@@ -23,7 +24,8 @@ def load_router(settings: RouterSettings, texts: TextJudge | Models | None, asks
     if settings.calibration is None or texts is None:
         return Router(settings, None, asks)
     try:
-        calibration = load(settings.calibration, texts.base if isinstance(texts, Models) else texts.version)
+        version = texts.base if isinstance(texts, Models) else texts.version
+        calibration = load(settings.calibration, version, bert.windows, bert.screen)
     except CalibrationError as error:
         if not isinstance(texts, Models):
             raise UsageError(f"setting router.calibration: {error}") from error

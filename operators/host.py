@@ -155,6 +155,8 @@ class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
                     out.append(Escalated(escalation_of(value, context, decision, host), asked))
                 if asked:
                     host.memory.ask(escalation_id(event.id), event.raw, decision.said if decision.audit else "")
+                elif decision.audit and decision.lane == "rule" and decision.said and self._drifting is not None:
+                    self._drifting.audited(decision.said, decision.said != "benign")
                 host.memory.meet(value)
                 out.append(Decided(event.origin, event.offset // SPAN, decision.lane))
                 lowest = self._lowest if value.lowest is None else value.lowest

@@ -212,9 +212,10 @@ def _coarse(value: float) -> str:
     """
     if value <= 0:
         return "none"
-    if value < 1:
+    # What is counted here decays: a second later one is a little less.
+    if value < 0.5:
         return "under 1"
-    power = 10 ** (len(str(int(value))) - 1)
+    power = 10 ** (len(str(max(1, round(value)))) - 1)
     return f"{power} to {power * 10 - 1}"
 
 
