@@ -37,7 +37,7 @@ def fill(queue: TriageQueue, *stakes: float) -> list[Escalation]:
 
 def test_the_highest_stakes_go_first_and_each_to_one_process(connections: ConnectionPool) -> None:
     queue = TriageQueue(connections)
-    given = fill(queue, 0.1, 0.9, 0.5, 0.9)
+    given = fill(queue, 0.1, 0.9, 0.5, 0.8)
     assert fill(queue, 0.1, 0.9) == given[:2]  # what is there already is not stored again
     first, second = queue.claim(2, "a", 60), queue.claim(9, "b", 60)
     assert [c.id for c in first] == [given[1].id, given[3].id]
