@@ -24,8 +24,10 @@ from flows.settings import Settings, load_settings
 from flows.traffic import Traffic, produce
 from flows.traffic.producer import Produced
 from flows.traffic.settings import TrafficSettings
+from flows.triage.local import answers, local_settings
 from operators.kafka import TopicSettings
 from state.embedded import EmbeddedServices
+from state.embedded.server import Process
 from state.postgres import connect
 from state.revisions import migrate
 
@@ -42,8 +44,12 @@ ATTACKS = (
 )
 
 
-def demo(seconds: float | None, headless: bool, seed: int, say: Callable[[str], None]) -> dict[str, Any]:
+def demo(
+    seconds: float | None, headless: bool, seed: int, say: Callable[[str], None], llm: bool = False
+) -> dict[str, Any]:
     """Run the demo for ``seconds`` of traffic, or until SIGINT or SIGTERM; return the counts.
+
+    ``llm``: also run the LLM lane, with the small model that is packaged.
 
     Raises:
         EmbeddedError: a server did not start.
@@ -67,6 +73,8 @@ def demo(seconds: float | None, headless: bool, seed: int, say: Callable[[str], 
         settings.formats = settings.formats.model_copy(update={"host_aliases": aliases})
         settings.kafka.topics[settings.kafka.telemetry[0]] = TopicSettings(host_from_key=True)
         prepare(settings)
+        if llm:
+            triage = _triage(services, settings, say)
         flow = services.keeper.start(
             "detect",
             [sys.executable, "-m", "flows.live"],
@@ -108,7 +116,43 @@ def demo(seconds: float | None, headless: bool, seed: int, say: Callable[[str], 
             say(f"{sent.delivered:,} messages were sent; the flow is reading the rest")
             took = _drained(database, sent.delivered, flow) - began
             flow.stop()
+            if llm:
+                triage.stop()
+                say(_answers(database))
             return _agreed(database, settings, sent.delivered, took)
+
+
+def _triage(services: EmbeddedServices, settings: Settings, say: Callable[[str], None]) -> Process:
+    """Start the packaged model's server and the LLM lane, and set the lane up for it; return the lane."""
+    port = _free_port()
+    settings.llm = local_settings(port, settings.llm)
+    settings.llm.port = 0
+    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    model = services.keeper.start(
+        "llm",
+        [sys.executable, "-m", "flows.triage.local", str(port)],
+        cwd=services.folder,
+        stop_signal=signal.SIGTERM,
+        env=path,
+    )
+    model.wait_until(lambda: answers(port), 120.0)
+    say(f"a small model answers on 127.0.0.1:{port}: it shows the LLM lane at work, its judgement is worth nothing")
+    return services.keeper.start(
+        "triage",
+        [sys.executable, "-m", "flows.triage"],
+        cwd=services.folder,
+        stop_signal=signal.SIGTERM,
+        env={**worker_environment(0, [], settings), **path},
+    )
+
+
+def _answers(database: psycopg.Connection[Any]) -> str:
+    row = database.execute(
+        "SELECT count(*), count(*) FILTER (WHERE status = 'answered'), count(*) FILTER (WHERE status = 'refused') "
+        "FROM escalations"
+    ).fetchone()
+    asked, answered, refused = row or (0, 0, 0)
+    return f"LLM lane: {asked} escalations, {answered} answered, {refused} refused, the others were still waiting"
 
 
 def _wait(

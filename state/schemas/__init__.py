@@ -13,6 +13,7 @@ from jsonschema.exceptions import best_match
 
 from state.alerts import ALERT_VERSION
 from state.control import CONTROL_VERSION, KINDS
+from state.escalations import ESCALATION_VERSION, VERDICT_VERSION
 from state.incidents import INCIDENT_VERSION
 
 
@@ -74,3 +75,17 @@ def validate_control(message: Mapping[str, Any]) -> None:
     error = best_match(Draft202012Validator(control_schema(kind)).iter_errors(message))
     if error is not None:
         raise SchemaError(f"control{error.json_path[1:]}: {error.message[:300]}")
+
+
+@functools.cache
+def escalation_schema(version: int = ESCALATION_VERSION) -> dict[str, Any]:
+    """Return the JSON schema of escalations to the LLM lane, of one version."""
+    schema: dict[str, Any] = json.loads((files(__name__) / f"escalation.v{version}.json").read_text("utf-8"))
+    return schema
+
+
+@functools.cache
+def llm_verdict_schema(version: int = VERDICT_VERSION) -> dict[str, Any]:
+    """Return the JSON schema of the LLM lane's verdicts, of one version."""
+    schema: dict[str, Any] = json.loads((files(__name__) / f"llm_verdict.v{version}.json").read_text("utf-8"))
+    return schema

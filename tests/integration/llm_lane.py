@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
+from pydantic import SecretStr
 
+from analyzers.llm.question import Question
 from state.escalations import Escalation, Raised, escalation_id
-from state.postgres import connect
+from state.postgres import PostgresSettings, connect, pool
+from state.triage import Arrived, TriageQueue
 
 T0 = 1_770_000_000_000_000
 
@@ -102,7 +104,7 @@ def triaging(variables: dict[str, str], processes: int = 1) -> Iterator[list[sub
                 process.communicate()
 
 
-def until(met: Callable[[], bool], running: Sequence[subprocess.Popen[bytes]], patience: float = 40.0) -> None:
+def until(met: Callable[[], bool], running: Sequence[subprocess.Popen[bytes]], patience: float = 90.0) -> None:
     deadline = time.monotonic() + patience
     while not met():
         for process in running:
@@ -116,6 +118,12 @@ def until(met: Callable[[], bool], running: Sequence[subprocess.Popen[bytes]], p
         time.sleep(0.05)
 
 
+def queued(dsn: str, given: Sequence[Escalation], model: str = "double") -> None:
+    """Put escalations into the queue, as if they had come from Kafka."""
+    with pool(PostgresSettings(dsn=SecretStr(dsn))) as connections:
+        TriageQueue(connections).add([Arrived(e, e.encode(), Question(e, model).key) for e in given])
+
+
 def stands(dsn: str) -> dict[str, int]:
     """Return how many escalations stand where."""
     with connect(dsn) as database:
@@ -127,7 +135,3 @@ def ended(dsn: str, published: bool = True) -> int:
     with connect(dsn) as database:
         row = database.execute(query).fetchone()
     return int(row[0]) if row else 0
-
-
-def decoded(raw: Sequence[bytes]) -> list[dict[str, Any]]:
-    return [msgspec.json.decode(message) for message in raw]

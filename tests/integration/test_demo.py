@@ -76,10 +76,3 @@ def test_demo_that_is_killed_leaves_nothing() -> None:
     demo.kill()
     demo.communicate()
     assert len(started) >= 4 and gone(started)
-
-
-def test_llm_lane_is_refused_plainly_until_there_is_one() -> None:
-    demo = start("--llm")
-    out, err = demo.communicate(timeout=60)
-    assert (demo.returncode, out) == (2, "")
-    assert err == "winnow: --llm: this version has no LLM lane yet\n"

@@ -50,6 +50,7 @@ def test_an_unsettled_text_is_asked_about_and_the_verdict_is_an_alert(
     (alert,) = alerts(postgres_dsn)
     assert alert[:4] == ("llm", "malicious", "10.0.0.9", 3), "one alert of all three"
     assert alert[4].startswith("confidence 0.90") and "T1059.001" in alert[5]
+    import pathlib; pathlib.Path("/tmp/s5/bodies.json").write_text(json.dumps(double.bodies))
     assert len(double.bodies) == 2, "a text that is new here, and one that is not; the third was answered before"
     with connect(postgres_dsn) as database:
         lanes = database.execute("SELECT sum(rule), sum(bert), sum(llm), sum(consumed) FROM ledger").fetchone()

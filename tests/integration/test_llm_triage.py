@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections import Counter
+from typing import Any
 
 import pytest
 
 from state.escalations import decode_verdict
+from state.postgres import connect
 from state.revisions import migrate
 from tests.integration.live import create_topic, send, stored
-from tests.integration.llm_double import Double, answer, serving
-from tests.integration.llm_lane import ended, environment, escalation, triaging, until
+from tests.integration.llm_double import Double, answer, reply, serving
+from tests.integration.llm_lane import ended, environment, escalation, queued, stands, triaging, until
 
 
 def test_an_escalation_is_asked_about_once_and_its_verdict_is_published(
@@ -52,3 +57,71 @@ def test_an_escalation_is_asked_about_once_and_its_verdict_is_published(
     found = json.loads(told.stdout)
     assert (found["answered"], found["waiting"], found["cached"]) == (2, 0, 1)
     assert found["hour"]["calls"] == 1 and found["hour"]["money"] == pytest.approx(paid.cost)
+
+
+def hostile(number: int, body: dict[str, Any]) -> Any:
+    """Do, in turn, all that an endpoint can do wrong, and answer now and then."""
+    return [
+        answer(body),
+        reply("I cannot help with that."),
+        429,
+        answer(body, claims=[{"text": "I made it up.", "event": "e0", "field": "CommandLine"}]),
+        500,
+        answer(body, "benign"),
+        None,
+        reply('{"verdict": "mal', finish="length"),
+        1.5,
+        b"<html>gateway</html>",
+        answer(body, "suspicious"),
+        reply(json.dumps({"verdict": "certainly"})),
+    ][number % 12]
+
+
+def test_whatever_the_endpoint_does_none_is_lost_and_the_budget_holds(
+    kafka: str, postgres_dsn: str, topic_name: str
+) -> None:
+    """Four processes, one of them killed, an endpoint that fails in every way and is gone for a while."""
+    migrate(postgres_dsn)
+    given = [escalation(number, stakes=number / 200) for number in range(200)]
+    queued(postgres_dsn, given)
+    money, calls = 0.75, 260
+    double = Double(hostile)
+    with serving(double):
+        port = int(double.url.rpartition(":")[2].partition("/")[0])
+        variables = environment(
+            kafka, postgres_dsn, topic_name, double.url,
+            money_per_hour=money, calls_per_hour=calls, timeout_seconds=0.5, backoff_max_seconds=1,
+        )  # fmt: skip
+        with triaging(variables, 4) as running:
+            until(lambda: len(double.bodies) > 40, running)
+            running[0].send_signal(signal.SIGKILL)
+            until(lambda: len(double.bodies) > 60, running)
+        # The endpoint is gone, and so are we; both come back, the endpoint later.
+    with triaging(variables, 1) as running:
+        time.sleep(0.5)
+        with serving(double, port):
+            until(lambda: ended(postgres_dsn) > 60, running)
+            until(lambda: sum(stands(postgres_dsn).values()) == 200 and not abandoned(postgres_dsn), running)
+    found = stands(postgres_dsn)
+    assert sum(found.values()) == 200 and set(found) <= {"waiting", "answered", "refused"}, found
+    assert found["answered"] > 20 and found["refused"] > 5, found
+    with connect(postgres_dsn) as database:
+        hours = database.execute("SELECT spent, calls FROM llm_budget").fetchall()
+        rows = database.execute(
+            "SELECT hour, sum(coalesce(spent, reserved)), count(*) FROM llm_calls GROUP BY hour"
+        ).fetchall()
+        reasons = database.execute("SELECT DISTINCT reason FROM escalations WHERE status = 'refused'").fetchall()
+        decided = {row[0] for row in database.execute("SELECT id FROM escalations WHERE verdict IS NOT NULL")}
+    assert all(reason for (reason,) in reasons)
+    assert all(spent <= money * 1e9 and count <= calls for spent, count in hours), hours
+    # What the calls were taken to cost is what the hours did cost.
+    assert sorted((int(s), c) for _, s, c in rows) == sorted((int(s), c) for s, c in hours)
+    assert len(double.bodies) <= calls * len(hours)
+    verdicts = [decode_verdict(raw) for raw in stored(kafka, f"{topic_name}.verdicts")]
+    assert {verdict.id for verdict in verdicts} == decided
+    says = Counter(verdict.id for verdict in verdicts if verdict.status == "answered")
+    assert set(says) <= {e.id for e in given} and says.total() > 20
+
+
+def abandoned(dsn: str) -> int:
+    return stands(dsn).get("asking", 0)

@@ -216,8 +216,12 @@ class TestBadUsage:
         said = refusal(winnow("run", "--config", "gone.toml"))
         assert said == "winnow: gone.toml: No such file or directory"
 
-    def test_the_lane_that_is_not_there_yet_is_refused(self, winnow: Winnow) -> None:
-        assert "--llm" in refusal(winnow("demo", "--llm"))
+    def test_triage_without_a_model_says_what_to_set(self, winnow: Winnow) -> None:
+        assert refusal(winnow("triage")) == "winnow: no LLM is configured: set llm.base_url and llm.model"
+
+    def test_triage_without_prices_does_not_start(self, winnow: Winnow) -> None:
+        given = {"WINNOW_LLM__BASE_URL": "http://127.0.0.1:1/v1", "WINNOW_LLM__MODEL": "m"}
+        assert "llm.input_price" in refusal(winnow("triage", **given))
 
 
 class TestTraffic:
