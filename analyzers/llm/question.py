@@ -38,6 +38,10 @@ _ESCAPED = re.compile(
 )
 
 
+#: What a reason says of this one event, or of the cost of asking: no part of the question.
+_OWN = re.compile(r", stakes [0-9.]+|; about .*$", re.DOTALL)
+
+
 class Question:
     """One escalation as a model is shown it.
 
@@ -156,7 +160,7 @@ class Question:
         return {
             "event": {"source": of.source, "format": of.format, "fields": fields},
             "raised": {
-                "because": _cut(self._shown("", of.reason), longest),
+                "because": _cut(self._shown("", _OWN.sub("", of.reason)), longest),
                 "signals": [self._signal(signal, longest) for signal in signals],
                 "text_model": {"label": of.label, "malicious": round(of.malicious, 1)} if of.label else None,
             },

@@ -213,7 +213,8 @@ class Router:
         text = f"{reading.source} text is {reading.label} by {reading.malicious:.3f}"
         if said == "unsettled":
             bands = "" if self.calibrated(reading.source, reading.model) else ", uncalibrated"
-            seen = ", new on this host" if context.seen < 1 else f", seen {context.seen:.0f} times on this host"
+            # Counts decay; and a number here would make each repeat another question.
+            seen = ", new on this host" if context.seen < 0.5 else ", seen before on this host"
             why = f"{text}, between {band.low:.3f} and {band.high:.3f}{bands}{seen}"
             return Decision("llm", why, at_stake, said=said, complexity=hard)
         if said == "malicious":

@@ -18,7 +18,13 @@ UNSETTLED = "/item?q=%27%7C%7Cutl_inaddr.get_host_address(user)"
 
 
 def request(number: int, second: float) -> bytes:
-    fields = {"_path": "http", "ts": START + second, "uid": f"C{number}", "id.orig_h": "198.51.100.7", "id.orig_p": 4}
+    fields = {
+        "_path": "http",
+        "ts": START + second,
+        "uid": f"CHhAvVGS1DHFjwG{number:02}",
+        "id.orig_h": "198.51.100.7",
+        "id.orig_p": 4,
+    }
     more = {"id.resp_h": "10.0.0.9", "id.resp_p": 80, "method": "GET", "host": "shop.example", "uri": UNSETTLED}
     return json.dumps({**fields, **more, "status_code": 200}).encode()
 
@@ -50,13 +56,14 @@ def test_an_unsettled_text_is_asked_about_and_the_verdict_is_an_alert(
     (alert,) = alerts(postgres_dsn)
     assert alert[:4] == ("llm", "malicious", "10.0.0.9", 3), "one alert of all three"
     assert alert[4].startswith("confidence 0.90") and "T1059.001" in alert[5]
-    import pathlib; pathlib.Path("/tmp/s5/bodies.json").write_text(json.dumps(double.bodies))
     assert len(double.bodies) == 2, "a text that is new here, and one that is not; the third was answered before"
     with connect(postgres_dsn) as database:
         lanes = database.execute("SELECT sum(rule), sum(bert), sum(llm), sum(consumed) FROM ledger").fetchone()
         copies = database.execute("SELECT raw FROM evidence ORDER BY event_id").fetchall()
     assert lanes is not None and int(lanes[2]) == 3 and int(sum(lanes[:3])) >= 5
-    assert [bytes(copy[0]) for copy in copies] == [messages[0], messages[2], messages[3]], "what the verdict cites is kept"
+    assert [bytes(copy[0]) for copy in copies] == [messages[0], messages[2], messages[3]], (
+        "what the verdict cites is kept"
+    )
     assert "LLM" in json.dumps(incidents(postgres_dsn))
 
 
