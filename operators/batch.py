@@ -46,7 +46,7 @@ class Batch(msgspec.Struct, gc=False):
     future: dict[int, int] = {}
     #: Wall clock when it was read, seconds; for latency figures only, never for a decision.
     read_at: float = 0.0
-    #: How long its last message had been in Kafka when it was read, seconds; 0 if nothing more waits, and of files.
+    #: How long reading what waits after it takes at the rate of late, seconds; 0 if nothing waits, and of files.
     behind: float = 0.0
     #: Version of the rules that judges it, and its first offset, from which that is told; empty and -1: there is one.
     rules: str = ""
