@@ -16,7 +16,7 @@ from analyzers.incidents.sightings import Heard, Sighting
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router.candidate import Candidate
-from analyzers.router.router import Decision, Lane, Router
+from analyzers.router.router import SHED_LLM, Decision, Lane, Router
 from analyzers.router.verdicts import signal_of
 from operators import metrics
 from operators.align import HostItem
@@ -137,16 +137,20 @@ class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
                 seen = True
             else:
                 event = value.event
-                context = host.memory.context(value, host.anomaly)
-                decision = self._router.decide(value, context, value.shed)
+                # What is suppressed is as if it had not been said; an event of which all is suppressed is not asked of.
+                wanted = tuple(signal for signal in value.signals if not signal.suppressed)
+                muted = bool(value.signals) and not wanted
+                quiet = value if len(wanted) == len(value.signals) else msgspec.structs.replace(value, signals=wanted)
+                context = host.memory.context(quiet, host.anomaly)
+                decision = self._router.decide(quiet, context, max(value.shed, SHED_LLM) if muted else value.shed)
                 metrics.DECIDED.labels(lane=decision.lane).inc()
                 asked = decision.lane == "llm" or (decision.audit and decision.lane == "bert" and self._router.asks)
-                if asked or decision.wanted:
+                if (asked or decision.wanted) and not muted:
                     metrics.ESCALATIONS.labels(asked="yes" if asked else "no").inc()
-                    out.append(Escalated(escalation_of(value, context, decision, host), asked))
+                    out.append(Escalated(escalation_of(quiet, context, decision, host), asked))
                 if asked:
                     host.memory.ask(escalation_id(event.id), event.raw)
-                host.memory.meet(value)
+                host.memory.meet(quiet)
                 out.append(Decided(event.origin, event.offset // SPAN, decision.lane))
                 lowest = self._lowest if value.lowest is None else value.lowest
                 told = [_marked(signal, decision) for signal in value.signals if signal.level >= lowest]
