@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: For how long, unless said otherwise.
 USUAL = "7d"
+#: Seconds that Kafka has to answer.
+PATIENCE = 5.0
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _STRETCH = re.compile(r"([0-9]{1,6})([mhdw])")
 
@@ -117,7 +119,7 @@ def run_add(args: argparse.Namespace) -> int:
     _note(settings, args.entity)
     with explained(), _connect(settings) as connection:
         with reaching(settings):
-            create(settings.kafka)
+            create(settings.kafka, PATIENCE)
         # Stored first: what the flow obeys and nobody can list would be silent. If Kafka then does not say that it has
         # it, the list calls it unsure.
         keep(connection, message)
@@ -166,7 +168,7 @@ def run_remove(args: argparse.Namespace) -> int:
         )
         checked(message, _MAY)
         with reaching(settings):
-            create(settings.kafka)
+            create(settings.kafka, PATIENCE)
             write(settings.kafka, message)
         removed(connection, message)
         _print(_found(connection, args.id), args.json)
