@@ -129,7 +129,7 @@ def build(
         op.filter_map("correlations_heard", correlated, for_incidents),
     )
     group = settings.alerts.group_minutes * 60_000_000
-    incidents = op.stateful_batch("incidents", heard, partial(IncidentLogic, settings.incidents, group))
+    incidents = op.stateful_batch("incidents", heard, partial(IncidentLogic, settings.incidents, group, timeline))
 
     signals = op.merge(
         "all_signals",
@@ -140,7 +140,7 @@ def build(
         op.filter_map("others_alerts", incidents, signal_by_entity),
         op.filter_map("correlation_signals", correlated, signal_by_entity),
     )
-    alerts = op.stateful_batch("alerts", signals, partial(AlertLogic, settings.alerts))
+    alerts = op.stateful_batch("alerts", signals, partial(AlertLogic, settings.alerts, timeline))
 
     read = op.flat_map("read", counted, read_by_origin)
     decided = op.filter_map("decided", hosts, decided_by_origin)

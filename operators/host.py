@@ -16,7 +16,7 @@ from analyzers.incidents.sightings import Heard, Sighting
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router.candidate import Candidate
-from analyzers.router.router import Decision, Lane, Router, Said
+from analyzers.router.router import SHED_LLM, Decision, Lane, Router, Said
 from analyzers.router.verdicts import signal_of
 from operators import metrics
 from operators.align import HostItem
@@ -145,28 +145,40 @@ class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
                 host.add_late(value.events, value.first, value.last)
                 seen = True
             else:
-                event = value.event
-                context = host.memory.context(value, host.anomaly)
-                decision = self._router.decide(value, context, value.shed)
-                metrics.DECIDED.labels(lane=decision.lane).inc()
-                asked = decision.lane == "llm" or (decision.audit and decision.lane == "bert" and self._router.asks)
-                if asked or decision.wanted:
-                    metrics.ESCALATIONS.labels(asked="yes" if asked else "no").inc()
-                    out.append(Escalated(escalation_of(value, context, decision, host), asked))
-                if asked:
-                    host.memory.ask(escalation_id(event.id), event.raw, decision.said if decision.audit else "")
-                elif decision.audit and decision.lane == "rule" and decision.said and self._drifting is not None:
-                    self._drifting.audited(decision.said, decision.said != "benign")
-                host.memory.meet(value)
-                out.append(Decided(event.origin, event.offset // SPAN, decision.lane))
-                lowest = self._lowest if value.lowest is None else value.lowest
-                told = [_marked(signal, decision) for signal in value.signals if signal.level >= lowest]
-                out.append(_heard(host, value.window, host.watch.signals(told, value.time, event)))
-                out += (msgspec.structs.replace(signal, raw=event.raw) for signal in told if signal.level < AT_ONCE)
+                out += self._decide(host, value)
         if seen and host is not None:
             out.append(host.seen())
         self._host = host
         return out, StatefulBatchLogic.DISCARD if host is None else StatefulBatchLogic.RETAIN
+
+    def _decide(self, host: Host, candidate: Candidate) -> list[HostOut]:
+        """Return an event's lane, what is asked and alerted about it, and what incidents hear of it."""
+        event = candidate.event
+        # What is suppressed is as if it had not been said; an event of which all is suppressed is not asked about.
+        wanted = tuple(signal for signal in candidate.signals if not signal.suppressed)
+        muted = bool(candidate.signals) and not wanted
+        quiet = candidate
+        if len(wanted) < len(candidate.signals):
+            quiet = msgspec.structs.replace(candidate, signals=wanted)
+        context = host.memory.context(quiet, host.anomaly)
+        decision = self._router.decide(quiet, context, max(candidate.shed, SHED_LLM) if muted else candidate.shed)
+        metrics.DECIDED.labels(lane=decision.lane).inc()
+        out: list[HostOut] = [Decided(event.origin, event.offset // SPAN, decision.lane)]
+        audited = decision.audit and not muted
+        asked = decision.lane == "llm" or (audited and decision.lane == "bert" and self._router.asks)
+        if asked or (decision.wanted and not muted):
+            metrics.ESCALATIONS.labels(asked="yes" if asked else "no").inc()
+            out.append(Escalated(escalation_of(quiet, context, decision, host), asked))
+        if asked:
+            host.memory.ask(escalation_id(event.id), event.raw, decision.said if decision.audit else "")
+        elif audited and decision.lane == "rule" and decision.said and self._drifting is not None:
+            self._drifting.audited(decision.said, decision.said != "benign")
+        host.memory.meet(quiet)
+        lowest = self._lowest if candidate.lowest is None else candidate.lowest
+        told = [_marked(signal, decision) for signal in candidate.signals if signal.level >= lowest]
+        out.append(_heard(host, candidate.window, host.watch.signals(told, candidate.time, event)))
+        out += (msgspec.structs.replace(signal, raw=event.raw) for signal in told if signal.level < AT_ONCE)
+        return out
 
     def _answered(self, host: Host | None, verdict: LlmVerdict) -> list[Signal]:
         """Return what a verdict says; of one that was taken in before, nothing."""

@@ -56,6 +56,9 @@ TEXT_SECONDS = Counter("winnow_text_seconds", "Time spent on judging texts.")
 ALERTS = Counter(
     "winnow_alerts", "Alerts raised, by kind and level; repeats of one are not counted.", ["kind", "level"]
 )
+SUPPRESSED = Counter(
+    "winnow_suppressed_signals", "Signals that a suppression kept from becoming alerts, by kind.", ["kind"]
+)
 INCIDENTS = Counter(
     "winnow_incident_changes",
     "Changes of incidents, by what changed (new, severity, merged, closed, grew) and their severity.",

@@ -59,6 +59,8 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     last: int = 0
     #: Further events that are evidence: time, id, raw bytes.
     more: tuple[tuple[int, str, bytes], ...] = ()
+    #: Id of the suppression that keeps it from becoming an alert; empty: none.
+    suppressed: str = ""
 
 
 class Alert(msgspec.Struct, frozen=True, gc=False):

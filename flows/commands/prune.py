@@ -15,9 +15,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "prune",
         help="remove old host windows, incidents, alerts and evidence from Postgres",
-        description="Remove host windows, incidents, alerts and evidence whose event time is more than N days back. "
-        "Incidents and alerts that an analyst reviewed stay, with their evidence; so do the list of hosts and the "
-        "ledger.",
+        description="Remove host windows, incidents, alerts, evidence and counts of what was suppressed whose event "
+        "time is more than N days back. Incidents and alerts that an analyst reviewed stay, with their evidence; so do "
+        "suppressions, the list of hosts and the ledger.",
     )
     parser.add_argument("--days", type=int, metavar="N", help="days to keep (default: postgres.retention_days)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
@@ -35,6 +35,6 @@ def run(args: argparse.Namespace) -> int:
         pruned = store.prune(days)
     print(
         f"removed {pruned.days} days of host windows, {pruned.incidents} incidents, {pruned.alerts} alerts, "
-        f"{pruned.evidence} evidence events"
+        f"{pruned.evidence} evidence events, {pruned.suppressed} counts of suppressed signals"
     )
     return 0

@@ -9,10 +9,11 @@ from state.escalations import Escalated
 from state.events import Rejected
 from state.incidents import IncidentUpdate
 from state.ledger import LedgerRow
+from state.suppressions import Suppressed
 from state.windows import HostSeen, HostWindow
 
 #: Everything the flow puts out.
-Out = AlertUpdate | IncidentUpdate | HostWindow | HostSeen | LedgerRow | Rejected | Escalated
+Out = AlertUpdate | IncidentUpdate | HostWindow | HostSeen | LedgerRow | Rejected | Escalated | Suppressed
 
 
 class Sink(DynamicSink[Out]):

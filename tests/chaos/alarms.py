@@ -11,6 +11,8 @@ What each is to raise follows from the settings that come with them, not from ch
 - *visited* hosts get three requests within seconds every minute, which a rule of the test counts: ``correlation``;
 - *wanderers* come from a new address each, more than there are places for: ``hosts:overflow``;
 - a few messages in each partition and minute are gone before they are read: ``loss``.
+
+Of each kind with a host of its own one host is suppressed, and of the rule that alerts at once a part, for a while.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.integration.load import Load, Sent, partition_of
+from operators.control import create, write
+from state.control import Suppression, new_id
+from tests.integration.live import settings
+from tests.integration.load import START, Load, Sent, partition_of
 
 MINUTE = 60_000_000
 QUIET, LOUD, CROWDED, ASKED, GUARDED, VISITED = (
@@ -42,6 +47,17 @@ PLACES = 32 * 9
 #: Messages of a partition that are gone in a minute.
 GONE = 2
 _GONE_UID = b'"uid":"Cgone"'
+#: The rule that knows the other one.
+_INJECTION = "c3cc5d83-b12a-4c82-8c54-8dfa2fe75bf1"
+#: What is suppressed: rule, host, fields.
+_SUPPRESSED: tuple[tuple[str | None, str | None, dict[str, str]], ...] = (
+    ("bytes_out", LOUD[0], {}),
+    (None, QUIET[0], {}),
+    (None, ASKED[0], {}),
+    (None, GUARDED[0], {}),
+    (None, VISITED[0], {}),
+    (_INJECTION, None, {"uri": "*union*users*", "destination.port": "80"}),
+)
 #: Injected SQL that the text judge knows and no rule does.
 _UNKNOWN = b"/item?q=1%20rlike%20(case%20when%201%3D1%20then%201%20else%200x28%20end)"
 
@@ -114,6 +130,19 @@ class Alarms:
             for key in anyone:
                 now = start + chance.randrange(MINUTE)
                 yield from (_conn(now, key, 1, uid=_GONE_UID) for _ in range(GONE))
+
+
+def suppress(bootstrap: str, topic: str) -> None:
+    """Tell the flow what is suppressed: from some minutes after the traffic begins, for a quarter of an hour."""
+    told = settings(bootstrap, topic).kafka
+    create(told)
+    for rule, entity, fields in _SUPPRESSED:
+        since = START + 5 * MINUTE + 30_000_000
+        message = Suppression(
+            version=1, id=new_id(), author="chaos", reason="test", written_at=START, from_time=since, rule=rule,
+            entity=entity, until_time=since + 15 * MINUTE, fields=fields,
+        )  # fmt: skip
+        write(told, message)
 
 
 def kinds(alerts: list[Any]) -> Counter[str]:
