@@ -37,7 +37,9 @@ def test_the_packaged_model_answers() -> None:
                 assert server.poll() is None and time.monotonic() < deadline, "the server did not start"
                 time.sleep(0.1)
         # A short question: a whole one takes minutes where other work has the cores.
-        settings = local_settings(port, LlmSettings()).model_copy(update={"max_tokens": 64, "response_format": "object"})
+        settings = local_settings(port, LlmSettings()).model_copy(
+            update={"max_tokens": 64, "response_format": "object"}
+        )
 
         async def ask() -> Reply:
             async with open_client(settings) as client:
