@@ -64,9 +64,10 @@ MOST = 2_000
 
 
 class Names:
-    """The placeholders of one event.
+    """The placeholders of one event. Have it learn all fields first.
 
     >>> names = Names("web-3")
+    >>> names.learn("user", "ann")
     >>> names.abstracted("user", "ann"), names.abstracted("message", "ann on web-3 from 10.1.2.3 to 8.8.8.8, pid=4711")
     ('[user-1]', '[user-1] on [host-1] from [ip-private-1] to [ip-public-1], pid=[pid-1]')
     >>> names.abstracted("uid", "CHhAvVGS1DHFjwGM9"), names.abstracted("id.resp_p", "443")
@@ -98,8 +99,7 @@ class Names:
             self._name("host", value)
 
     def abstracted(self, field: str, value: str) -> str:
-        """Return the value of a field with placeholders in it."""
-        self.learn(field, value)
+        """Return the value of a field with placeholders in it, names by what was learnt before."""
         if _OWN_FIELD.search(field) and 0 < len(value) <= 64:
             return self._placeholder("number", value)
         if _SAME_FIELD.search(field) and len(value) <= 12:

@@ -63,9 +63,10 @@ class Question:
         for signal in (*signals, *self._recent):
             self._hidden.learn(signal.reason)
         self._hidden.learn(escalation.reason)
-        #: The names of fields as they are shown, and as they are.
+        #: The names of fields as they are shown, and as they are; and their values as they are shown.
         self._fields = {self._shown("", name)[:MAX_NAME]: name for name in escalation.fields}
-        self._document = self._fitting(signals)
+        self._values = {shown: self._shown(name, escalation.fields[name]) for shown, name in self._fields.items()}
+        self._document = self._fitting([self._signal(s) for s in signals], [self._signal(s) for s in self._recent])
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -137,31 +138,37 @@ class Question:
             return None
         return Citation(event_id=self._recent[claim.event - 1].event_id, field=claim.field)
 
-    def _fitting(self, signals: tuple[Raised, ...]) -> dict[str, Any]:
+    def _fitting(self, signals: list[dict[str, Any]], recent: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the document, its values as long as all of them fit."""
-        longest, recent = LONGEST, len(self._recent)
+        longest = LONGEST
+        because = self._shown("", _OWN.sub("", self.escalation.reason))
         while True:
-            document = self._build(signals, longest, recent)
+            document = self._build(because, signals, recent, longest)
             if len(json.dumps(document)) <= self.limit:
                 return document
             if longest > SHORTEST:
                 longest = max(SHORTEST, longest // 2)
             elif recent:
-                recent = recent // 2
-                self._recent = self._recent[-recent:] if recent else ()
+                recent = recent[len(recent) // 2 + 1 :]
+                self._recent = self._recent[-len(recent) :] if recent else ()
             elif len(self._fields) > 8:
                 self._fields = dict(list(self._fields.items())[: len(self._fields) // 2])
             else:
                 return document
 
-    def _build(self, signals: tuple[Raised, ...], longest: int, recent: int) -> dict[str, Any]:
+    def _build(
+        self, because: str, signals: list[dict[str, Any]], recent: list[dict[str, Any]], longest: int
+    ) -> dict[str, Any]:
         of, context = self.escalation, self.escalation.context
-        fields = {shown: _cut(self._shown(name, of.fields[name]), longest) for shown, name in self._fields.items()}
         return {
-            "event": {"source": of.source, "format": of.format, "fields": fields},
+            "event": {
+                "source": of.source,
+                "format": of.format,
+                "fields": {shown: _cut(self._values[shown], longest) for shown in self._fields},
+            },
             "raised": {
-                "because": _cut(self._shown("", _OWN.sub("", of.reason)), longest),
-                "signals": [self._signal(signal, longest) for signal in signals],
+                "because": _cut(because, longest),
+                "signals": [_cut_signal(signal, longest) for signal in signals],
                 "text_model": {"label": of.label, "malicious": round(of.malicious, 1)} if of.label else None,
             },
             # Coarse: what is alike is asked once.
@@ -170,22 +177,26 @@ class Question:
                 "risk": _coarse(context.risk),
                 "times_this_text_was_seen_here": _coarse(context.seen),
                 "events_so_far": _coarse(context.events),
-                "recent_signals": [self._signal(signal, longest) for signal in self._recent[-recent:] if recent],
+                "recent_signals": [_cut_signal(signal, longest) for signal in recent],
             },
         }
 
-    def _signal(self, signal: Raised, longest: int) -> dict[str, Any]:
+    def _signal(self, signal: Raised) -> dict[str, Any]:
         return {
             "kind": signal.kind,
             "rule": signal.rule,
-            "name": _cut(self._shown("", signal.name), longest),
+            "name": self._shown("", signal.name),
             "level": signal.level,
-            "reason": _cut(self._shown("", signal.reason), longest),
+            "reason": self._shown("", signal.reason),
             "techniques": list(signal.techniques[:8]),
         }
 
     def _shown(self, field: str, value: str) -> str:
         return self._names.abstracted(field, self._hidden.redacted(value))
+
+
+def _cut_signal(signal: dict[str, Any], longest: int) -> dict[str, Any]:
+    return signal | {"name": _cut(signal["name"], longest), "reason": _cut(signal["reason"], longest)}
 
 
 def refusal(escalation: Escalation, reason: str, **told: Any) -> LlmVerdict:

@@ -132,6 +132,8 @@ class Redactor:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
+        self._short: list[str] = []
+        self._pattern: re.Pattern[str] | None = None
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -165,15 +167,17 @@ class Redactor:
         return f"[base64 of: {without}]" if without != plain else blob
 
     def _replaced(self, text: str) -> str:
-        # The longest first: one secret may be part of another.
-        for secret in sorted(self._numbers, key=len, reverse=True):
-            if secret not in text:
-                continue
-            if len(secret) >= LONG or secret == text:
-                text = text.replace(secret, f"[secret-{self._numbers[secret]}]")
-            else:
-                for pattern in _PATTERNS:
-                    text = pattern.sub(self._within, text)
+        if self._pattern is None:
+            # The longest first: one secret may be part of another.
+            long = sorted((s for s in self._numbers if len(s) >= LONG), key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, long)) if long else r"(?!)")
+        if text in self._numbers:
+            return f"[secret-{self._numbers[text]}]"
+        text = self._pattern.sub(lambda m: f"[secret-{self._numbers[m[0]]}]", text)
+        # A short one is a common word elsewhere: it is replaced where something says that it is a secret.
+        if any(secret in text for secret in self._short):
+            for pattern in _PATTERNS:
+                text = pattern.sub(self._within, text)
         return text
 
     def _within(self, found: re.Match[str]) -> str:
@@ -187,6 +191,9 @@ class Redactor:
     def _number(self, secret: str) -> None:
         if secret not in self._numbers:
             self._numbers[secret] = min(len(self._numbers) + 1, MOST)
+            self._pattern = None
+            if len(secret) < LONG:
+                self._short.append(secret)
 
 
 def _found(text: str) -> Iterator[str]:

@@ -131,7 +131,8 @@ class Lane:
     async def _handle(self, item: Claimed) -> None:
         settings = self._settings
         escalation = decode_escalation(item.message)
-        question = Question(escalation, settings.model or "", settings.prompt_chars)
+        # A hostile event can keep its reader busy for a second; the others go on meanwhile.
+        question = await asyncio.to_thread(Question, escalation, settings.model or "", settings.prompt_chars)
         begun = await asyncio.to_thread(
             self._answers.begin, question.key, PROMPT, question.model, item.owner, settings.lease_seconds
         )

@@ -68,7 +68,7 @@ def test_prune_says_what_it_removed(winnow: Winnow, postgres_dsn: str) -> None:
         store.write_alerts([Alert("a-1", "rule", "r", "n", Level.low, "h", 0, 0, 0, 1, "old")])
     status, said, _ = winnow("prune", "--days", "3", dsn=postgres_dsn)
     removed = "0 days of host windows, 0 incidents, 1 alerts, 0 evidence events, 0 counts of suppressed signals"
-    assert (status, said) == (0, f"removed {removed}\n")
+    assert (status, said) == (0, f"removed {removed}, 0 escalations\n")
     with connect(postgres_dsn) as connection:
         assert connection.execute("SELECT count(*) FROM alerts").fetchone() == (0,)
     assert winnow("prune", "--days", "0", dsn=postgres_dsn)[0] == 2
