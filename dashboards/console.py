@@ -14,7 +14,7 @@ import streamlit
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
-from dashboards import incidents, panels, queries, suppressions
+from dashboards import incidents, lanes, panels, queries, suppressions
 from dashboards.rate import RateMeter
 from dashboards.records import AlertDetail, AlertFilter, AlertRow, MetricPoint, Minute, Partition, Source, Totals
 from dashboards.settings import DSN_VARIABLE
@@ -67,6 +67,7 @@ def page() -> None:
             totals = queries.totals(connection)
             fresh = queries.freshness(connection)
             levels = queries.levels(connection)
+            judges = queries.lanes(connection)
             minutes, sources, partitions = arriving(connection)
             hosts = queries.hosts(connection)
             queue, hidden = queries.incidents(connection, limit=incidents.LISTED)
@@ -108,6 +109,7 @@ def page() -> None:
         suppressions.listed(suppressed)
     with right:
         panels.arriving(minutes, sources, partitions)
+        lanes.decided(totals, judges)
         panels.hosts(hosts)
 
 

@@ -22,6 +22,7 @@ from dashboards.records import (
     Cursor,
     EvidenceRow,
     HostRow,
+    Lanes,
     MetricPoint,
     Minute,
     Partition,
@@ -64,6 +65,21 @@ def totals(connection: Connection) -> Totals:
     ).fetchone()
     assert row is not None
     return Totals(*row)
+
+
+def lanes(connection: Connection) -> Lanes:
+    """Return how the router decides, and where the LLM lane stands."""
+    row = connection.execute(
+        """
+        SELECT coalesce((SELECT versions->>'calibration' FROM ledger WHERE versions ? 'calibration'
+                         ORDER BY updated_at DESC LIMIT 1), ''),
+               count(*) FILTER (WHERE status IN ('waiting', 'asking')),
+               count(*) FILTER (WHERE status = 'answered'), count(*) FILTER (WHERE status = 'refused')
+        FROM escalations
+        """
+    ).fetchone()
+    assert row is not None
+    return Lanes(*row)
 
 
 def sources(connection: Connection, *, hours: float = 24.0, limit: int = 50) -> list[Source]:

@@ -28,6 +28,17 @@ class Totals(msgspec.Struct, frozen=True):
     read_at: datetime
 
 
+class Lanes(msgspec.Struct, frozen=True):
+    """How the router decides, and where the LLM lane stands."""
+
+    #: Version of the calibration that texts were last settled by; ``uncalibrated``, or empty if none was judged.
+    calibration: str
+    #: Escalations that wait for an answer, that have one, and that were refused one.
+    waiting: int
+    answered: int
+    refused: int
+
+
 class Source(msgspec.Struct, frozen=True):
     """Events of one source type."""
 

@@ -74,6 +74,8 @@ class Judged(msgspec.Struct, gc=False):
     readings: dict[int, Reading] = {}
     #: What was shed of judging the texts, because the flow was behind: 0 nothing, 1 most of them, 2 all.
     shed: int = 0
+    #: Version of the calibration by which texts are settled; empty if none was judged.
+    calibration: str = ""
     #: What there is for correlations.
     hits: Hits | None = None
 

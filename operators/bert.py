@@ -110,7 +110,13 @@ class TextStep:
             said.append(signal_of(batch.events[index], finding, judged.rules, said))
             metrics.TEXT_ALERTS.labels(label=finding.label).inc()
         readings = self._readings(batch, judge, asked, worst, signals.keys())
-        return structs.replace(judged, texts=frozenset(read), model=judge.version, readings=readings)
+        return structs.replace(
+            judged,
+            texts=frozenset(read),
+            model=judge.version,
+            readings=readings,
+            calibration=self._router.version,
+        )
 
     def _shed(self, batch: Batch) -> int:
         """Return what is shed, by the partition of this worker that is furthest behind."""

@@ -69,6 +69,7 @@ class Collector:
         versions = {"rules": judged.rules, "metrics": self._metrics.version}
         if judged.model:
             versions["model"] = judged.model
+            versions["calibration"] = judged.calibration
         ledger = LedgerDelta(
             batch.origin,
             batch.bucket,
