@@ -18,6 +18,8 @@ VOCABULARY: Final = 4096
 #: Tokens of a window, [CLS] and [SEP] among them, and how far the next window starts.
 WINDOW: Final = 128
 STRIDE: Final = 64
+#: Windows of a text that are learned from, at most.
+LEARNED: Final = 12
 #: Cuts a character, of the texts that are cut.
 CUT: Final = 0.12
 #: Digits in groups of three at most, so that no number is a word of its own.
@@ -116,17 +118,22 @@ def batch(texts: Sequence[Encoded], parts: Sequence[tuple[int, int, int]]) -> Ba
 
 
 def training_batches(texts: Sequence[Encoded], size: int, rng: random.Random) -> Iterator[Batch]:
-    """Yield batches of about one length in random order; of a long text one window, near its beginning."""
-    parts = []
-    for place, text in enumerate(texts):
-        spare = len(text.ids) - (WINDOW - 2)
-        start = rng.randint(0, min(spare, STRIDE // 2)) if spare > 0 else 0
-        parts.append((place, start, min(len(text.ids), start + WINDOW - 2)))
-    rng.shuffle(parts)
+    """Yield batches of texts of about one length in random order, of each text all windows, ``size`` of them at most.
+
+    A text's label is that of one of its windows, and which one is not known: the loss is of the greatest logit over
+    all of them, as in serving. A window by itself would teach that the benign part of a malicious text is malicious.
+    """
+    order = list(range(len(texts)))
+    rng.shuffle(order)
     pool = 50 * size
-    for begin in range(0, len(parts), pool):
-        some = sorted(parts[begin : begin + pool], key=lambda part: part[2] - part[1])
-        groups = [some[place : place + size] for place in range(0, len(some), size)]
+    for begin in range(0, len(order), pool):
+        some = sorted(order[begin : begin + pool], key=lambda place: len(texts[place].ids))
+        groups: list[list[tuple[int, int, int]]] = [[]]
+        for place in some:
+            parts = [(place, *span) for span in windows(len(texts[place].ids))[:LEARNED]]
+            if groups[-1] and len(groups[-1]) + len(parts) > size:
+                groups.append([])
+            groups[-1] += parts
         rng.shuffle(groups)
         for group in groups:
             yield batch(texts, group)
