@@ -86,11 +86,12 @@ def fit(draw: Draw, tokenizer: Tokenizer, how: Fit, checkpoint: Path | None, say
             rows, owners = np.unique(part.rows, return_inverse=True)
             loss = _loss(_greatest(seen, torch.from_numpy(owners).to(place), len(rows)), targets[rows])
             # Of long texts a batch has fewer: each text counts the same.
-            (loss * (len(rows) / BATCH)).backward()
+            loss = loss * (len(rows) / BATCH)
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
             optimizer.step()
             mean.update_parameters(encoder)
-            total += loss.item() * len(rows)
+            total += loss.item() * BATCH
             done += len(rows)
             if done // 2000 != (done - len(rows)) // 2000:
                 rate, share = done / (time.monotonic() - began), done / len(encoded)

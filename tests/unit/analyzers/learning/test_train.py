@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,10 +19,12 @@ from analyzers.learning.export import quantise, to_onnx  # noqa: E402
 from analyzers.learning.texts import LABELS, UNSAID, epoch, generated  # noqa: E402
 from analyzers.learning.tokens import (  # noqa: E402
     LEARNED,
+    SHARED,
     STRIDE,
     WINDOW,
     Encoded,
     encode,
+    learned_windows,
     train_tokenizer,
     training_batches,
     windows,
@@ -116,7 +119,12 @@ def test_of_a_long_text_every_window_is_learned_from_in_one_batch():
         for place, count in Counter(part.rows.tolist()).items():
             assert place not in seen, "a text is in two batches"
             seen[place] = count
-    assert [seen[place] for place in range(len(texts))] == [min(len(windows(n)), LEARNED) for n in lengths]
+    assert [seen[place] for place in range(len(texts))] == [1, 1, 2, 3, 10 - 1] * 8 + [LEARNED]
+    assert learned_windows(300) == [(0, 126), (87, 213), (174, 300)]
+    for length in (0, 1, 127, 222, 223, 900):
+        spans = learned_windows(length)
+        assert (spans[0][0], spans[-1][1]) == (0, length)
+        assert all(a[1] - b[0] >= SHARED for a, b in pairwise(spans))
 
 
 def test_the_greatest_logit_over_a_texts_windows_alone_is_learned_from():
