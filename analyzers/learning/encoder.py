@@ -50,7 +50,7 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Tokens, their source and the text's features in; one logit a label out: of the whole text and its worst token."""
+    """Tokens, their source and the text's features in; one logit a label out."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -62,8 +62,6 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.hidden = nn.Linear(2 * shape.width + shape.features, shape.width)
         self.out = nn.Linear(shape.width, shape.labels)
-        # What a few tokens say of a label, however many others stand around them.
-        self.local = nn.Linear(shape.width, shape.labels)
         self.dropout = nn.Dropout(shape.dropout)
         for table in (self.words, self.places, self.types):
             nn.init.normal_(table.weight, std=0.02)
@@ -77,9 +75,7 @@ class Encoder(nn.Module):
         bias = (1.0 - mask)[:, None, None, :] * -1e4
         for layer in self.layers:
             x = layer(x, bias)
-        absent = ((1.0 - mask) * -1e4)[:, :, None]
-        strongest = (x + absent).amax(dim=1)
+        strongest = (x + ((1.0 - mask) * -1e4)[:, :, None]).amax(dim=1)
         pooled = torch.cat((x[:, 0], strongest, features), dim=1)
-        whole: Tensor = self.out(self.dropout(nn.functional.gelu(self.hidden(pooled))))
-        worst: Tensor = (self.local(x) + absent).amax(dim=1)
-        return whole + worst
+        logits: Tensor = self.out(self.dropout(nn.functional.gelu(self.hidden(pooled))))
+        return logits
