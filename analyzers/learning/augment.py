@@ -13,8 +13,8 @@ from typing import Final
 from urllib.parse import quote
 
 JOINERS: Final = {
-    "shell": ("; ", ";", " && ", " || ", "\n", " & "),
-    "powershell": ("; ", ";", "\n", "\r\n"),
+    "shell": ("; ", ";", " && ", " || ", "\n", " & ", " | ", "|", "||", " ; ", ";\n", " &&\n", "\t", "  ", "&", ", "),
+    "powershell": ("; ", ";", "\n", "\r\n", " | ", " ; ", ";\n", "  "),
     "http": (" ", "  ", "&", ", ", "\n", "?", "=", ""),
     "user-agent": (" ", "; ", " ("),
     "dns": (".",),
@@ -27,6 +27,8 @@ UNSEEN_JOINERS: Final = {
     "user-agent": (" / ", ", "),
     "dns": (".",),
 }
+#: Binary logarithm of the most characters that a command is padded with, a side; other texts with half as many.
+LONGEST: Final = 9.0
 _WORD: Final = re.compile(r"[A-Za-z]{3,}")
 _QUOTED: Final = ("http", "user-agent", "unknown")
 
@@ -46,16 +48,25 @@ def wrap(text: str, rng: random.Random, benign: Sequence[str], joiners: Sequence
     return before + text + after
 
 
-def pad(text: str, rng: random.Random, benign: Sequence[str], joiner: str, size: int) -> str:
-    """Put ``size`` characters of benign text before it and after it, cut where they end."""
+def pad(text: str, rng: random.Random, benign: Sequence[str], joiners: tuple[str, str], sizes: tuple[int, int]) -> str:
+    """Put that many characters of benign text before it and after it, cut where they end; none for a size of 0."""
 
-    def filler() -> str:
+    def filler(joiner: str, size: int) -> str:
         found = rng.choice(benign)
         while len(found) < size:
             found += joiner + rng.choice(benign)
         return found
 
-    return filler()[:size] + joiner + text + joiner + filler()[-size:]
+    before = filler(joiners[0], sizes[0])[: sizes[0]] + joiners[0] if sizes[0] else ""
+    after = joiners[1] + filler(joiners[1], sizes[1])[-sizes[1] :] if sizes[1] else ""
+    return before + text + after
+
+
+def pad_words(text: str, rng: random.Random, benign: Sequence[str]) -> str:
+    """Put two to six words of benign texts before it and after it."""
+    words = [word for some in rng.choices(benign, k=8) for word in some.split() if word.isalpha()] or ["word"]
+    before, after = (" ".join(rng.choices(words, k=rng.randint(2, 6))) for _ in range(2))
+    return f"{before} {text} {after}"
 
 
 class Augmenter:
@@ -77,11 +88,18 @@ class Augmenter:
         rng, benign = self._rng, self._benign.get(source) or self._benign["http"]
         joiners = JOINERS[source]
         if rng.random() < 0.5:
-            return pad(text, rng, benign, rng.choice(joiners), rng.choice((8, 16, 32, 64, 96, 160)))
+            # From 8 to 512 characters, few more often than many; a quarter has them on one side only.
+            most = LONGEST if source == "shell" else LONGEST - 1
+            sizes = round(2 ** rng.uniform(3, most)), round(2 ** rng.uniform(3, most))
+            side = rng.choice((None, None, None, None, None, None, 0, 1))
+            here = (0 if side == 0 else sizes[0], 0 if side == 1 else sizes[1])
+            return pad(text, rng, benign, (rng.choice(joiners), rng.choice(joiners)), here)
         if source in ("shell", "powershell"):
-            total = rng.randint(1, 6)
+            total = rng.choice((1, 2, 3, 4, 5, 6, 8, 10))
             before = rng.randint(0, total)
             return wrap(text, rng, benign, joiners, (before, total - before))
+        if source == "http" and rng.random() < 0.3:
+            return pad_words(text, rng, benign)
         if source == "http" and rng.random() < 0.5:
             word = rng.choice(benign).split("=")[0][:16].strip() or "q"
             form = rng.choice(

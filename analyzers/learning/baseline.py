@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.linear_model import SGDClassifier
 
 from analyzers.bert.canonical import SOURCES
-from analyzers.learning.texts import LABELS, Prepared
+from analyzers.learning.texts import LABELS, UNSAID, Prepared
 
 #: Characters of a text that are learned from, and that are judged: a longer one is cut.
 LEARNED: Final = 600
@@ -39,7 +39,8 @@ class Baseline:
         targets = np.array([text.targets for text in texts])
         for place in range(len(LABELS)):
             model = SGDClassifier(loss="log_loss", alpha=1e-6, max_iter=6, tol=None, random_state=self._seed)
-            self._models.append(model.fit(seen, targets[:, place]))
+            said = targets[:, place] != UNSAID
+            self._models.append(model.fit(seen[said], targets[said, place]))
         return self
 
     def probabilities(self, texts: Sequence[Prepared]) -> NDArray[np.float64]:

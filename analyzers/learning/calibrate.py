@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from analyzers.learning.export import Calibration
-from analyzers.learning.texts import LABELS
+from analyzers.learning.texts import UNSAID
 
 Array = NDArray[np.float64]
 #: Calibrated logit, probability .27.
 LEAST: Final = -1.0
+#: Most that is taken off, times ln n: more would hide long malicious texts, 2.8 of whose logit 16 windows cost at 1.
+STEEPEST: Final = 1.0
 
 
 def scale(logits: Array, truth: NDArray[np.bool_]) -> tuple[float, float]:
@@ -40,24 +42,39 @@ def length(logits: Array, windows: NDArray[np.int64], rate: float = 0.002) -> fl
     """Return what is to be taken from the greatest of n windows' logits, times ln n.
 
     The least that brings benign texts of many windows above a threshold no more often than those of one, for the
-    threshold that a share ``rate`` of the latter passes. Below ``LEAST`` a logit decides nothing.
+    threshold that a share ``rate`` of the latter passes; ``STEEPEST`` at most. Below ``LEAST`` a logit decides nothing.
     """
     one, many = logits[windows == 1], logits[windows > 2]
     if len(one) < 100 or len(many) < 100:
         return 0.0
     threshold = max(float(np.quantile(one, 1 - rate)), LEAST)
     logs = np.log(windows[windows > 2])
-    for step in range(0, 61):
+    for step in range(round(STEEPEST * 20)):
         if float((many - step / 20 * logs > threshold).mean()) <= rate:
             return step / 20
-    return 3.0
+    return STEEPEST
+
+
+def probabilities(found: Calibration, logits: Array, windows: NDArray[np.int64]) -> Array:
+    """Return the probabilities [N, labels] that serving gives texts of so many windows."""
+    margins = logits / np.array(found.temperatures) + np.array(found.biases)
+    margins -= np.log(windows)[:, None] * np.array(found.length_calibration)
+    out: Array = 1 / (1 + np.exp(-np.clip(margins, -60, 60)))
+    return out
+
+
+def alerting(probabilities: Array, rate: float = 0.001) -> tuple[float, ...]:
+    """Return, a label, the probability that a share ``rate`` of benign texts [N, labels] reaches, .5 to .999."""
+    reached = np.quantile(probabilities, 1 - rate, axis=0, method="higher")
+    return tuple(round(float(p), 4) for p in np.clip(reached, 0.5, 0.999))
 
 
 def calibrated(
-    logits: Array, truth: NDArray[np.bool_], long_logits: Array, long_windows: NDArray[np.int64]
+    logits: Array, targets: NDArray[np.int64], long_logits: Array, long_windows: NDArray[np.int64]
 ) -> Calibration:
     """Return the calibration from validation texts of one window, and from long benign texts."""
-    scales = [scale(logits[:, place], truth[:, place]) for place in range(len(LABELS))]
+    said = targets != UNSAID
+    scales = [scale(logits[s, place], targets[s, place] == 1) for place, s in enumerate(said.T)]
     lengths: Sequence[float] = [
         length(long_logits[:, place] / temperature + bias, long_windows)
         for place, (temperature, bias) in enumerate(scales)

@@ -56,5 +56,7 @@ def card(report: dict[str, Any], shape: dict[str, Any]) -> str:
             f"positives {found['told']['recall_at_1_percent']:.3f}, at 0.1 % "
             f"{found['told']['recall_at_0_1_percent']:.3f}."
         )
+        for trial, recall in found.get("wrapped", {}).items():
+            lines.append(f"  - a thousand of them, {trial}: recall at 1 % {recall:.3f}.")
     data = "".join(f"- {name}: {count:,} texts.\n" for name, count in report["data"].items())
     return _CARD.format(**shape, data=data, figures="\n".join(lines) + "\n")

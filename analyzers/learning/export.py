@@ -36,6 +36,7 @@ class Calibration(msgspec.Struct, frozen=True):
     biases: tuple[float, ...] = (0.0,) * len(LABELS)
     length_calibration: tuple[float, ...] = (0.0,) * len(LABELS)
     thresholds: tuple[float, ...] = (0.5,) * len(LABELS)
+    alert: tuple[float, ...] = ()
 
 
 def to_onnx(encoder: Encoder, path: Path) -> None:
@@ -137,6 +138,7 @@ def write_folder(folder: Path, tokenizer: Tokenizer, calibration: Calibration, o
             sha256=digests,
             biases=calibration.biases,
             length_calibration=calibration.length_calibration,
+            alert=calibration.alert,
         )
     )
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)

@@ -21,7 +21,7 @@ from analyzers.learning.tokens import Batch, Encoded, encode, judging_batches, t
 
 BATCH: Final = 96
 RATE: Final = 1.5e-3
-#: Of the steps, while the rate rises.
+#: Of all texts, while the rate rises.
 WARM: Final = 0.06
 
 #: How likely a token is replaced by another one.
@@ -66,15 +66,10 @@ def fit(draw: Draw, tokenizer: Tokenizer, how: Fit, checkpoint: Path | None, say
     encoder: Encoder = Encoder(shape).to(place)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=RATE, weight_decay=0.02)
     size = len(draw(0))
-    steps = how.epochs * -(-size // BATCH)
     averaged = torch.optim.swa_utils.get_ema_multi_avg_fn(KEEP)  # type: ignore[no-untyped-call]
     mean = torch.optim.swa_utils.AveragedModel(encoder, multi_avg_fn=averaged)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / (WARM * steps + 1), max(0.02, 1 - step / steps))
-    )
     same = msgspec.json.encode((how, shape, size)).decode()
-    begun = _resume(checkpoint, same, encoder, mean, optimizer, schedule)
-    loss_of = torch.nn.BCEWithLogitsLoss()
+    begun = _resume(checkpoint, same, encoder, mean, optimizer)
     for turn in range(begun, how.epochs):
         torch.manual_seed(how.seed * 1000 + turn)
         began, total, done = time.monotonic(), 0.0, 0
@@ -83,25 +78,49 @@ def fit(draw: Draw, tokenizer: Tokenizer, how: Fit, checkpoint: Path | None, say
         targets = torch.tensor([text.targets for text in encoded], dtype=torch.float32, device=place)
         encoder.train()
         for part in training_batches(encoded, BATCH, rng):
+            for group in optimizer.param_groups:
+                group["lr"] = RATE * _rate((turn + done / len(encoded)) / how.epochs)
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(place.type, dtype=torch.bfloat16):
                 seen = encoder(*_noisy(tensors(part, place), shape)).float()
-            loss = loss_of(seen, targets[torch.from_numpy(part.rows).to(place)])
-            loss.backward()
+            rows, owners = np.unique(part.rows, return_inverse=True)
+            loss = _loss(_greatest(seen, torch.from_numpy(owners).to(place), len(rows)), targets[rows])
+            # Of long texts a batch has fewer: each text counts the same.
+            loss = loss * (len(rows) / BATCH)
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
             optimizer.step()
-            schedule.step()
             mean.update_parameters(encoder)
-            total += loss.item() * len(part.rows)
-            done += len(part.rows)
-            if done // 2000 != (done - len(part.rows)) // 2000:
+            total += loss.item() * BATCH
+            done += len(rows)
+            if done // 2000 != (done - len(rows)) // 2000:
                 rate, share = done / (time.monotonic() - began), done / len(encoded)
                 say(f"epoch {turn + 1}/{how.epochs} {share:4.0%} loss {total / done:.4f} {rate:.0f} texts/s")
         if checkpoint is not None:
-            parts: dict[str, Any] = {"encoder": encoder, "mean": mean, "optimizer": optimizer, "schedule": schedule}
+            parts: dict[str, Any] = {"encoder": encoder, "mean": mean, "optimizer": optimizer}
             states = {name: part.state_dict() for name, part in parts.items()}
             _write(checkpoint, {"same": same, "epochs": turn + 1, **states})
     return cast(Encoder, mean.module).eval()
+
+
+def _rate(done: float) -> float:
+    """Return the share of ``RATE`` that is learned with where that share of the texts is done: up, then down."""
+    return min(done / WARM + 0.01, max(0.02, 1 - done))
+
+
+def _greatest(seen: torch.Tensor, owners: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the greatest logit of each label over a text's windows [texts, labels]."""
+    if count == len(seen):
+        return seen[torch.argsort(owners)]
+    least = torch.full((count, seen.shape[1]), -torch.inf, device=seen.device)
+    return least.scatter_reduce(0, owners[:, None].expand_as(seen), seen, "amax")
+
+
+def _loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross entropy over the labels that are said."""
+    said = targets >= 0
+    each = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets.clamp(min=0), reduction="none")
+    return (each * said).sum() / said.sum()
 
 
 def _noisy(inputs: tuple[torch.Tensor, ...], shape: Shape) -> tuple[torch.Tensor, ...]:
@@ -134,7 +153,7 @@ def _resume(checkpoint: Path | None, same: str, *parts: Any) -> int:
     kept = torch.load(checkpoint, weights_only=True, map_location=device())
     if kept.get("same") != same:
         return 0
-    for part, name in zip(parts, ("encoder", "mean", "optimizer", "schedule"), strict=True):
+    for part, name in zip(parts, ("encoder", "mean", "optimizer"), strict=True):
         part.load_state_dict(kept[name])
     return int(kept["epochs"])
 

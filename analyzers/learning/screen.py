@@ -31,7 +31,7 @@ def fit(train: Sequence[Prepared], valid: Sequence[Prepared], seed: int = 1) -> 
     chosen = np.random.default_rng(seed).permutation(len(train))[:MOST]
     texts = [train[index] for index in chosen]
     design, owners = _design(texts)
-    malicious = np.array([any(text.targets) for text in texts])
+    malicious = np.array([text.malicious for text in texts])
     alone = np.bincount(owners, minlength=len(texts))[owners] == 1
     weights = _regress(design[alone], malicious[owners][alone])
     # Of a long malicious text not every stretch is: the most suspicious one stands for it.
@@ -51,7 +51,7 @@ def clearing(screen: Screen, valid: Sequence[Prepared]) -> npt.NDArray[np.float3
     """Return the score of each source below which texts are cleared."""
     scores = screen.scores([text.text for text in valid], [text.source for text in valid])
     sources = np.array([text.source for text in valid])
-    malicious = np.array([any(text.targets) for text in valid])
+    malicious = np.array([text.malicious for text in valid])
     clear = np.full(len(SOURCES), NEVER, dtype=np.float32)
     for source in range(len(SOURCES)):
         found = np.sort(scores[malicious & (sources == source)])

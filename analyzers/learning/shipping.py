@@ -78,11 +78,15 @@ def ship(
     # Half as they are and half changed, in the shares that training saw.
     seen = epoch(valid, 7_000 + seed)
     logits, windows = served_logits(served, seen)
-    truth = np.array([text.targets for text in seen], bool)
+    targets = np.array([text.targets for text in seen])
     short = windows == 1
     long_logits, long_windows = served_logits(served, long_benign(valid, min(LONG, len(valid)), seed))
-    found = calibrate.calibrated(logits[short], truth[short], long_logits, long_windows)
-    return write_folder(folder, tokenizer, msgspec.structs.replace(found), others)
+    found = calibrate.calibrated(logits[short], targets[short], long_logits, long_windows)
+    benign = ~(targets == 1).any(axis=1)
+    probable = calibrate.probabilities(
+        found, np.concatenate((logits[benign], long_logits)), np.concatenate((windows[benign], long_windows))
+    )
+    return write_folder(folder, tokenizer, msgspec.structs.replace(found, alert=calibrate.alerting(probable)), others)
 
 
 def relabel(source: Path, target: Path, others: dict[str, bytes]) -> str:
@@ -93,5 +97,7 @@ def relabel(source: Path, target: Path, others: dict[str, bytes]) -> str:
         old.unlink()
     (target / "model.onnx").write_bytes(files["model.onnx"])
     tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
-    calibration = Calibration(manifest.temperatures, manifest.biases, manifest.length_calibration, manifest.thresholds)
+    calibration = Calibration(
+        manifest.temperatures, manifest.biases, manifest.length_calibration, manifest.thresholds, manifest.alert
+    )
     return write_folder(target, tokenizer, calibration, others)

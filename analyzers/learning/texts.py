@@ -26,6 +26,10 @@ LABELS: Final = (
     "malicious-powershell",
     "suspicious-domain",
 )
+#: Labels of what is the same thing in another place: of a text whose source is not told nobody can say which it is.
+ALIKE: Final = ("cmdi", "malicious-shell", "malicious-powershell")
+#: Target of a label that nobody can say: it is neither learned from nor calibrated on.
+UNSAID: Final = -1
 Part = Literal["train", "valid", "test"]
 #: Texts written for training, a source, benign and malicious, at scale 1.
 SHARES: Final = {
@@ -119,14 +123,22 @@ class Prepared(msgspec.Struct, frozen=True):
     text: str
     source: int
     features: tuple[float, ...]
+    #: A label each: 1 it is, 0 it is not, ``UNSAID``.
     targets: tuple[int, ...]
+
+    @property
+    def malicious(self) -> bool:
+        """Return whether it has any label."""
+        return 1 in self.targets
 
 
 def prepare(text: Text, source: str | None = None) -> Prepared:
     """Return the canonical form with its labels; ``source`` replaces the text's own."""
     told = source or text.source
     seen = canonical(text.text, told)
-    return Prepared(seen.text, SOURCES.index(told), seen.features, tuple(int(label in text.labels) for label in LABELS))
+    unsaid = ALIKE if told == "unknown" and not set(ALIKE).isdisjoint(text.labels) else ()
+    targets = tuple(1 if label in text.labels else UNSAID if label in unsaid else 0 for label in LABELS)
+    return Prepared(seen.text, SOURCES.index(told), seen.features, targets)
 
 
 def epoch(texts: list[Text], seed: int, changed: float = 0.6, untold: float = 0.35) -> list[Prepared]:

@@ -18,6 +18,10 @@ VOCABULARY: Final = 4096
 #: Tokens of a window, [CLS] and [SEP] among them, and how far the next window starts.
 WINDOW: Final = 128
 STRIDE: Final = 64
+#: Tokens that windows share in training, at least: fewer than in serving, for a third less work; and how many windows
+#: of a text are learned from, at most.
+SHARED: Final = 30
+LEARNED: Final = 12
 #: Cuts a character, of the texts that are cut.
 CUT: Final = 0.12
 #: Digits in groups of three at most, so that no number is a word of its own.
@@ -87,6 +91,14 @@ def windows(length: int) -> list[tuple[int, int]]:
     return [(start, start + size) for start in starts]
 
 
+def learned_windows(length: int) -> list[tuple[int, int]]:
+    """Return (start, end) of windows spread evenly over that many tokens, as few as share ``SHARED`` tokens."""
+    size = WINDOW - 2
+    more = min(max(-(-(length - size) // (size - SHARED)), 0), LEARNED - 1)
+    starts = [place * (length - size) // more for place in range(more + 1)] if more else [0]
+    return [(start, min(start + size, length)) for start in starts]
+
+
 class Batch(msgspec.Struct, frozen=True):
     """Inputs of the encoder, and the place of each row's text in the list."""
 
@@ -116,17 +128,22 @@ def batch(texts: Sequence[Encoded], parts: Sequence[tuple[int, int, int]]) -> Ba
 
 
 def training_batches(texts: Sequence[Encoded], size: int, rng: random.Random) -> Iterator[Batch]:
-    """Yield batches of about one length in random order; of a long text one window, near its beginning."""
-    parts = []
-    for place, text in enumerate(texts):
-        spare = len(text.ids) - (WINDOW - 2)
-        start = rng.randint(0, min(spare, STRIDE // 2)) if spare > 0 else 0
-        parts.append((place, start, min(len(text.ids), start + WINDOW - 2)))
-    rng.shuffle(parts)
+    """Yield batches of texts of about one length in random order, of each text all windows, ``size`` of them at most.
+
+    A text's label is that of one of its windows, and which one is not known: the loss is of the greatest logit over
+    all of them, as in serving. A window by itself would teach that the benign part of a malicious text is malicious.
+    """
+    order = list(range(len(texts)))
+    rng.shuffle(order)
     pool = 50 * size
-    for begin in range(0, len(parts), pool):
-        some = sorted(parts[begin : begin + pool], key=lambda part: part[2] - part[1])
-        groups = [some[place : place + size] for place in range(0, len(some), size)]
+    for begin in range(0, len(order), pool):
+        some = sorted(order[begin : begin + pool], key=lambda place: len(texts[place].ids))
+        groups: list[list[tuple[int, int, int]]] = [[]]
+        for place in some:
+            parts = [(place, *span) for span in learned_windows(len(texts[place].ids))]
+            if groups[-1] and len(groups[-1]) + len(parts) > size:
+                groups.append([])
+            groups[-1] += parts
         rng.shuffle(groups)
         for group in groups:
             yield batch(texts, group)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import zstandard
 
-from analyzers.learning.augment import UNSEEN_JOINERS, pad, percent_encode, wrap
+from analyzers.learning.augment import UNSEEN_JOINERS, pad, pad_words, percent_encode, wrap
 from analyzers.learning.http_params import LARGEST, DatasetError
 from analyzers.learning.texts import LABELS, Text
 
@@ -64,13 +64,11 @@ def read_training(path: Path) -> list[Text]:
 
 
 def _characters(size: int, source: str) -> Change:
-    return lambda text, rng, benign: pad(text, rng, benign, rng.choice(UNSEEN_JOINERS[source]), size)
+    def change(text: str, rng: random.Random, benign: Sequence[str]) -> str:
+        joiner = rng.choice(UNSEEN_JOINERS[source])
+        return pad(text, rng, benign, (joiner, joiner), (size, size))
 
-
-def _words(text: str, rng: random.Random, benign: Sequence[str]) -> str:
-    words = [word for some in rng.choices(benign, k=8) for word in some.split() if word.isalpha()] or ["word"]
-    before, after = (" ".join(rng.choices(words, k=rng.randint(2, 6))) for _ in range(2))
-    return f"{before} {text} {after}"
+    return change
 
 
 #: Malicious commands among benign text, with joiners that training never saw.
@@ -83,7 +81,7 @@ WRAPPED: Final[dict[str, Change]] = {
 ENCODED: Final[dict[str, Change]] = {
     "percent-encoded at random": lambda text, rng, benign: percent_encode(text, rng, 0.5),
     "percent-encoded twice": lambda text, rng, benign: percent_encode(percent_encode(text, rng, 0.3), rng, 0.3),
-    "padded with benign words": _words,
+    "padded with benign words": pad_words,
 }
 
 

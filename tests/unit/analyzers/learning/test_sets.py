@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from analyzers.learning.calibrate import length, scale
+from analyzers.learning.calibrate import STEEPEST, length, scale
 from analyzers.learning.http_params import DatasetError, read
 from analyzers.learning.measures import calibration, classes, interval, recall_at, score
 from analyzers.learning.trials import read_labelled, read_training
@@ -123,3 +123,4 @@ def test_what_a_maximum_over_windows_adds_is_taken_off():
     assert (logits[windows == 8] > threshold).mean() > 0.004
     assert (corrected[windows == 8] > threshold).mean() <= 0.002
     assert length(logits[:4000], windows[:4000]) == 0
+    assert length(logits + 9 * (windows == 8), windows) == STEEPEST, "more would hide long malicious texts"

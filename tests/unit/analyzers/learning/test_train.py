@@ -1,6 +1,9 @@
 """A training ends in a model that serves, goes on where it stopped, and says what it measured."""
 
 import json
+import random
+from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,11 +12,23 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from analyzers.bert.encoder import Encoder as Served  # noqa: E402
 from analyzers.bert.manifest import ModelError  # noqa: E402
+from analyzers.learning import fitting  # noqa: E402
 from analyzers.learning import train as training  # noqa: E402
 from analyzers.learning.encoder import Encoder, Shape  # noqa: E402
 from analyzers.learning.export import quantise, to_onnx  # noqa: E402
-from analyzers.learning.texts import LABELS, epoch, generated  # noqa: E402
-from analyzers.learning.tokens import STRIDE, WINDOW, encode, train_tokenizer, windows  # noqa: E402
+from analyzers.learning.texts import LABELS, UNSAID, epoch, generated  # noqa: E402
+from analyzers.learning.tokens import (  # noqa: E402
+    LEARNED,
+    SHARED,
+    STRIDE,
+    WINDOW,
+    Encoded,
+    encode,
+    learned_windows,
+    train_tokenizer,
+    training_batches,
+    windows,
+)
 from flows.cli import main  # noqa: E402
 
 
@@ -91,6 +106,37 @@ def test_a_stopped_training_goes_on_and_ends_in_the_same_weights(tmp_path):
     went_on = fitted(tmp_path / "checkpoint.pt")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, went_on.state_dict()[name]), name
+
+
+def test_of_a_long_text_every_window_is_learned_from_in_one_batch():
+    """A window by itself would teach that what stands around an attack is one."""
+    rng = random.Random(0)
+    lengths = [5, 126, 127, 300, 900] * 8 + [5_000]
+    texts = [Encoded(tuple(range(3, length + 3)), 0, (0.0,) * 18, (0,) * 7) for length in lengths]
+    seen = Counter()
+    for part in training_batches(texts, 24, rng):
+        assert part.input_ids.shape[0] <= 24
+        for place, count in Counter(part.rows.tolist()).items():
+            assert place not in seen, "a text is in two batches"
+            seen[place] = count
+    assert [seen[place] for place in range(len(texts))] == [1, 1, 2, 3, 10] * 8 + [LEARNED]
+    assert learned_windows(300) == [(0, 126), (87, 213), (174, 300)]
+    for length in (0, 1, 127, 222, 223, 900):
+        spans = learned_windows(length)
+        assert (spans[0][0], spans[-1][1]) == (0, length)
+        assert all(a[1] - b[0] >= SHARED for a, b in pairwise(spans))
+
+
+def test_the_greatest_logit_over_a_texts_windows_alone_is_learned_from():
+    logits = torch.tensor([[1.0, -1.0], [0.0, 3.0], [2.0, 0.0], [5.0, 5.0]], requires_grad=True)
+    greatest = fitting._greatest(logits, torch.tensor([0, 1, 0, 1]), 2)
+    assert greatest.tolist() == [[2.0, 0.0], [5.0, 5.0]]
+    targets = torch.tensor([[1.0, 0.0], [float(UNSAID), 0.0]])
+    loss = fitting._loss(greatest, targets)
+    loss.backward()
+    assert (logits.grad != 0).tolist() == [[False, False], [False, False], [True, True], [False, True]]
+    other = torch.tensor([[2.0, 0.0], [-9.0, 5.0]])
+    assert float(fitting._loss(other, targets)) == pytest.approx(loss.item()), "a label that nobody said counts"
 
 
 def test_int8_says_what_torch_says(tmp_path):
