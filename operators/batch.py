@@ -48,6 +48,8 @@ class Batch(msgspec.Struct, gc=False):
     read_at: float = 0.0
     #: How long reading what waits after it takes at the rate of late, seconds; 0 if nothing waits, and of files.
     behind: float = 0.0
+    #: Whether more and more waits. A backlog that is being read off, as after a start, is no overload.
+    growing: bool = False
     #: Version of the rules that judges it, and its first offset, from which that is told; empty and -1: there is one.
     rules: str = ""
     first: int = -1

@@ -57,8 +57,8 @@ class TextStep:
         self._router = router
         self._drifting = drifting
         self._overload = Overload(router.settings)
-        #: By how much each partition is behind, seconds.
-        self._behind: dict[str, float] = {}
+        #: By how much each partition is behind, seconds, and whether ever more.
+        self._behind: dict[str, tuple[float, bool]] = {}
 
     def read(self, judged: Judged) -> Judged:
         """Return the batch with the signals of each event whose text is malicious, and what it does not settle."""
@@ -120,8 +120,9 @@ class TextStep:
 
     def _shed(self, batch: Batch) -> int:
         """Return what is shed, by the partition of this worker that is furthest behind."""
-        self._behind[batch.origin] = batch.behind
-        level = self._overload.observe(max(self._behind.values()), time.monotonic())
+        self._behind[batch.origin] = (batch.behind, batch.growing)
+        behind, _ = max(self._behind.values())
+        level = self._overload.observe(behind, time.monotonic(), any(growing for _, growing in self._behind.values()))
         metrics.SHED.set(level)
         return level
 

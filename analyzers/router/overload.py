@@ -26,14 +26,17 @@ class Overload:
         #: ``NORMAL``, ``SHED_LLM`` (texts of the highest stakes only, no LLM) or ``SHED_ALL`` (rules only).
         self.level = NORMAL
 
-    def observe(self, lag: float, now: float) -> int:
+    def observe(self, lag: float, now: float, growing: bool = True) -> int:
         """Take in by how many seconds the flow is behind, at monotonic seconds ``now``; return the level.
 
-        A lag that is not known (NaN) changes nothing, but is no sign that all is well.
+        Of a lag that is not ``growing`` nothing more is shed: a backlog that is being read off is no overload. A lag that
+        is not known (NaN) changes nothing, but is no sign that all is well.
         """
         settings = self._settings
         if not lag <= settings.return_seconds:
             self._calm = math.inf
+            if not growing:
+                return self.level
             if lag >= settings.shed_all_seconds:
                 self.level = SHED_ALL
             elif lag >= settings.shed_seconds:

@@ -69,7 +69,9 @@ class RouterSettings(BaseModel):
     )
     call_seconds: float = Field(default=3.0, ge=0, description="What a call of the LLM is expected to take, seconds.")
     shed_seconds: float = Field(
-        default=60.0, gt=0, description="Lag from which no LLM is asked and only texts of the highest stakes are read."
+        default=60.0,
+        gt=0,
+        description="Growing lag from which no LLM is asked and only texts of the highest stakes are read.",
     )
     shed_all_seconds: float = Field(default=300.0, gt=0, description="Lag from which rules decide everything.")
     return_seconds: float = Field(default=10.0, ge=0, description="Lag up to which the flow counts as keeping up.")

@@ -47,7 +47,7 @@ OUTAGE = 2.0
 #: Over how long the rate of reading is measured, seconds.
 RATE = 5.0
 #: No measurement is under way: a partition that waits, or has nothing to read, is slow for other reasons.
-NOT_RATED = (0.0, -1)
+NOT_RATED = (0.0, -1, 0)
 #: How often a partition without messages looks whether there are any, and how long a broker may be silent before it
 #: counts as away, seconds.
 LIFE_LOOK = 0.5
@@ -122,8 +122,9 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._sent_watermark = self._clock.watermark
         self._saved_offset: int | None = None
         self._wait = 0.0
-        #: When and where the rate of reading was last measured, and that rate, messages a second.
-        self._rated, self._rate = NOT_RATED, 0.0
+        #: When, where and with how much unread the rate of reading was last measured; that rate, messages a second; and
+        #: whether more was unread than the time before.
+        self._rated, self._rate, self._growing = NOT_RATED, 0.0, False
         self._labels = {"topic": topic, "partition": number}
         self._life = liveness.partition(name)
         self._looked = 0.0
@@ -243,6 +244,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         expected = self._next
         self._next = offsets[-1] + 1
         self._life.read += len(messages)
+        behind, growing = (0.0, False) if self._at_end else self._behind()
         return Batch(
             self._name,
             bucket,
@@ -257,26 +259,29 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             late=placed.late,
             future=placed.future,
             read_at=time.time(),
-            behind=0.0 if self._at_end else self._behind(),
+            behind=behind,
+            growing=growing,
             rules=versions[0],
             model=versions[1],
             first=offsets[0],
         )
 
-    def _behind(self) -> float:
-        """Return how long reading what waits in Kafka takes at the rate of late, seconds; 0 while that is unknown.
+    def _behind(self) -> tuple[float, bool]:
+        """Return how long reading what waits in Kafka takes at the rate of late, seconds, and whether more and more does.
 
-        Not the age of messages: producers stamp them, and one that sends what is old would look like a flow that lags.
+        0 and no while that is unknown. Not the age of messages: producers stamp them, and one that sends what is old
+        would look like a flow that lags.
         """
         now = time.monotonic()
-        since, offset = self._rated
-        if offset < 0 or self._next < offset:
-            self._rated = (now, self._next)
-        elif now - since >= RATE:
-            self._rate = (self._next - offset) / (now - since)
-            self._rated = (now, self._next)
         _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, self._number), cached=True)
-        return max(0, high - self._next) / self._rate if self._rate > 0 else 0.0
+        waiting = max(0, high - self._next)
+        since, offset, waited = self._rated
+        if offset < 0 or self._next < offset:
+            self._rated, self._growing = (now, self._next, waiting), False
+        elif now - since >= RATE:
+            self._rate, self._growing = (self._next - offset) / (now - since), waiting > waited
+            self._rated = (now, self._next, waiting)
+        return waiting / self._rate if self._rate > 0 else 0.0, self._growing
 
     def _missing(self, offset: int) -> list[Batch]:
         """Account for offsets that do not exist before ``offset``, in the spans that lie wholly before its own."""

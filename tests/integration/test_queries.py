@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
 from dashboards import queries
-from dashboards.records import AlertFilter, Source
+from dashboards.records import AlertFilter, Lanes, Source
 from state.alerts import Alert, Evidence, Level, moment
 from state.control import Suppression
 from state.ledger import LedgerRow
@@ -58,6 +58,17 @@ def close(settings: PostgresSettings, alert_id: str) -> None:
         )
 
 
+def test_the_console_knows_whether_texts_are_calibrated(store: Store, reader: ConnectionPool) -> None:
+    store.write_ledger([LedgerRow("t", 0, 0, consumed=1, rule=1, versions={"rules": "r", "calibration": "old"})])
+    time.sleep(0.01)
+    store.write_ledger(
+        [LedgerRow("t", 0, 1, consumed=1, bert=1, versions={"rules": "r", "calibration": "uncalibrated"})]
+    )
+    store.write_ledger([LedgerRow("t", 1, 0, consumed=1, rule=1, versions={"rules": "r"})])
+    with queries.snapshot(reader) as connection:
+        assert queries.lanes(connection) == Lanes("uncalibrated", 0, 0, 0)
+
+
 def test_an_empty_database_has_nothing_and_no_query_fails(reader: ConnectionPool) -> None:
     with queries.snapshot(reader) as connection:
         totals = queries.totals(connection)
@@ -68,6 +79,7 @@ def test_an_empty_database_has_nothing_and_no_query_fails(reader: ConnectionPool
         assert queries.alert(connection, "a-none") is None
         assert queries.freshness(connection) is None
         assert set(queries.levels(connection).values()) == {0}
+        assert queries.lanes(connection) == Lanes("", 0, 0, 0)
         assert queries.suppressions(connection) == []
 
 

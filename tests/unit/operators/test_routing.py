@@ -149,12 +149,13 @@ def test_a_flow_that_is_behind_reads_fewer_texts_then_none_and_returns() -> None
     settings = RouterSettings(shed_seconds=60, shed_all_seconds=300, return_seconds=10, calm_seconds=0)
     step = TextStep(lambda _: judge, Bar(0.98), Router(settings))
 
-    def read(behind: float, level: Level | None) -> tuple[int, int]:
-        batch = Batch("t-0", 0, NOW, NOW, [event()], consumed=1, behind=behind)
+    def read(behind: float, level: Level | None, growing: bool = True) -> tuple[int, int]:
+        batch = Batch("t-0", 0, NOW, NOW, [event()], consumed=1, behind=behind, growing=growing)
         judged = step.read(Judged(batch, {} if level is None else {0: [match(level)]}, "v1"))
         return judged.shed, len(judged.texts)
 
     assert read(5, None) == (0, 1)
+    assert read(3_600, None, growing=False) == (0, 1), "a backlog that is read off, as after a start, is no overload"
     assert read(61, None) == (1, 0)
     assert read(61, Level.medium) == (1, 1), "what a rule found is of the highest stakes"
     assert read(301, Level.medium) == (2, 0)
