@@ -29,8 +29,8 @@ class Overload:
     def observe(self, lag: float, now: float, growing: bool = True) -> int:
         """Take in by how many seconds the flow is behind, at monotonic seconds ``now``; return the level.
 
-        Of a lag that is not ``growing`` nothing more is shed: a backlog that is being read off is no overload. A lag that
-        is not known (NaN) changes nothing, but is no sign that all is well.
+        Of a lag that is not ``growing`` nothing more is shed: a backlog that is being read off is no overload. A lag
+        that is not known (NaN) changes nothing, but is no sign that all is well.
         """
         settings = self._settings
         if not lag <= settings.return_seconds:

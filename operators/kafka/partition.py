@@ -46,6 +46,8 @@ HEARTBEAT = 0.2
 OUTAGE = 2.0
 #: Over how long the rate of reading is measured, seconds.
 RATE = 5.0
+#: So many times in a row more must be unread: a heap that was sent at once is read off without more ado.
+GROWING = 3
 #: No measurement is under way: a partition that waits, or has nothing to read, is slow for other reasons.
 NOT_RATED = (0.0, -1, 0)
 #: How often a partition without messages looks whether there are any, and how long a broker may be silent before it
@@ -123,8 +125,8 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._saved_offset: int | None = None
         self._wait = 0.0
         #: When, where and with how much unread the rate of reading was last measured; that rate, messages a second; and
-        #: whether more was unread than the time before.
-        self._rated, self._rate, self._growing = NOT_RATED, 0.0, False
+        #: how many times in a row more was unread than the time before.
+        self._rated, self._rate, self._growing = NOT_RATED, 0.0, 0
         self._labels = {"topic": topic, "partition": number}
         self._life = liveness.partition(name)
         self._looked = 0.0
@@ -267,7 +269,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         )
 
     def _behind(self) -> tuple[float, bool]:
-        """Return how long reading what waits in Kafka takes at the rate of late, seconds, and whether more and more does.
+        """Return how long reading what waits in Kafka takes at the rate of late, seconds, and whether ever more waits.
 
         0 and no while that is unknown. Not the age of messages: producers stamp them, and one that sends what is old
         would look like a flow that lags.
@@ -277,11 +279,12 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         waiting = max(0, high - self._next)
         since, offset, waited = self._rated
         if offset < 0 or self._next < offset:
-            self._rated, self._growing = (now, self._next, waiting), False
+            self._rated, self._growing = (now, self._next, waiting), 0
         elif now - since >= RATE:
-            self._rate, self._growing = (self._next - offset) / (now - since), waiting > waited
+            self._rate = (self._next - offset) / (now - since)
+            self._growing = self._growing + 1 if waiting > waited else 0
             self._rated = (now, self._next, waiting)
-        return waiting / self._rate if self._rate > 0 else 0.0, self._growing
+        return waiting / self._rate if self._rate > 0 else 0.0, self._growing >= GROWING
 
     def _missing(self, offset: int) -> list[Batch]:
         """Account for offsets that do not exist before ``offset``, in the spans that lie wholly before its own."""
