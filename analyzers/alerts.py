@@ -8,8 +8,10 @@ from typing import Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from analyzers.suppressed import SuppressedBook
 from state.alerts import MAX_EVIDENCE, Alert, Evidence, Level, Signal
 from state.ids import alert_id
+from state.suppressions import Suppressed
 
 #: Rule and name of the alert that gathers the signals for which an entity has no place among its alerts.
 OVERFLOW_RULE = "_overflow"
@@ -56,10 +58,11 @@ class _Saved(msgspec.Struct):
     version: int
     alerts: list[Alert]
     cited: list[list[tuple[int, str]]]
+    suppressed: list[Suppressed] = []
 
 
 class AlertBook:
-    """The open alerts of one entity.
+    """The open alerts of one entity, and counts of what was suppressed there.
 
     Counts, first and last time, and evidence (the first events in canonical order) do not depend on the order in which
     signals come, so a match that is alerted at once and one that waited for its turn add up to the same alert.
@@ -71,7 +74,7 @@ class AlertBook:
     [2]
     """
 
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, settings: AlertSettings) -> None:
         self._settings = settings
@@ -79,11 +82,16 @@ class AlertBook:
         self._alerts: dict[Key, Alert] = {}
         #: For each alert, (time, event id) of its evidence, sorted.
         self._cited: dict[Key, list[tuple[int, str]]] = {}
+        self._suppressed = SuppressedBook()
         #: Signals gathered in overflow alerts since this was last read.
         self.folded = 0
 
     def __len__(self) -> int:
-        return len(self._alerts)
+        return len(self._alerts) + len(self._suppressed)
+
+    def suppress(self, signals: Iterable[Signal]) -> list[Suppressed]:
+        """Count signals that are suppressed; they make no alert. Return each count that changed, once."""
+        return self._suppressed.add(signals)
 
     def add(self, signals: Iterable[Signal]) -> list[AlertUpdate]:
         """Take in signals of one entity; return each alert touched, once, as it is after all of them."""
@@ -112,7 +120,8 @@ class AlertBook:
         ]
 
     def forget(self, before: int) -> None:
-        """Drop the alerts that did not grow from ``before`` on, µs."""
+        """Drop the alerts and counts that did not grow from ``before`` on, µs."""
+        self._suppressed.forget(before)
         for key in [key for key, alert in self._alerts.items() if alert.last_seen < before]:
             del self._alerts[key], self._cited[key]
 
@@ -186,7 +195,8 @@ class AlertBook:
     def snapshot(self) -> bytes:
         """Return the state as versioned bytes."""
         keys = list(self._alerts)
-        saved = _Saved(self.VERSION, [self._alerts[k] for k in keys], [self._cited[k] for k in keys])
+        alerts, cited = [self._alerts[k] for k in keys], [self._cited[k] for k in keys]
+        saved = _Saved(self.VERSION, alerts, cited, self._suppressed.snapshot())
         return msgspec.msgpack.encode(saved)
 
     @classmethod
@@ -204,4 +214,5 @@ class AlertBook:
             key = (alert.kind, alert.rule, alert.window_start)
             book._alerts[key] = alert
             book._cited[key] = cited
+        book._suppressed = SuppressedBook(saved.suppressed)
         return book

@@ -1,4 +1,5 @@
-"""What was told through the control topic, by event time: which value of a live setting holds when. Pure."""
+"""What was told through the control topic, by event time: which value of a live setting holds when, and which
+suppressions there are. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +15,9 @@ from analyzers.alerts import AlertSettings
 from analyzers.anomaly.settings import AnomalySettings, Tuning
 from analyzers.host import HostEvents
 from analyzers.router.candidate import Candidate
+from analyzers.suppressions import Suppressions
 from state.alerts import Level
-from state.control import Control, Refusal, Setting, decode, refuse
+from state.control import Control, Refusal, Setting, Suppression, decode, refuse
 
 #: Settings that may be changed while the flow runs, to the model that says what their values may be.
 LIVE: dict[str, type[BaseModel]] = {
@@ -88,11 +90,13 @@ class Timeline:
     def __init__(self, changes: Sequence[Change] = ()) -> None:
         self._changes: dict[str, list[Change]] = {}
         self._orders: dict[str, list[tuple[int, int]]] = {}
+        #: What is not wanted as an alert.
+        self.suppressions = Suppressions()
         for change in changes:
             self.add(change)
 
     def __bool__(self) -> bool:
-        """Say whether anything was ever changed."""
+        """Say whether any setting was ever changed."""
         return bool(self._changes)
 
     def add(self, change: Change) -> bool:
@@ -133,8 +137,9 @@ class Timeline:
         return sorted((c for n in names for c in self._changes.get(n, [])), key=lambda change: change.order)
 
     def copy(self) -> Timeline:
-        """Return a timeline of its own with the same changes."""
+        """Return a timeline of its own with the same changes and suppressions."""
         other = Timeline()
+        other.suppressions = self.suppressions.copy()
         other._changes = {name: list(changes) for name, changes in self._changes.items()}
         other._orders = {name: list(orders) for name, orders in self._orders.items()}
         return other
@@ -156,7 +161,10 @@ class Timeline:
 
 
 def read(raw: bytes | None, offset: int, timeline: Timeline) -> Told | Refusal:
-    """Return the control message that stands at an offset, or why it is none; a setting enters the timeline."""
+    """Return the control message that stands at an offset, or why it is none.
+
+    A setting or a suppression enters the timeline.
+    """
     message = decode(raw)
     if isinstance(message, Refusal):
         return message
@@ -166,4 +174,8 @@ def read(raw: bytes | None, offset: int, timeline: Timeline) -> Told | Refusal:
             return wrong
         if not timeline.add(Change(message, offset)):
             return refuse("too_many", f"{message.name} has been changed {MAX_CHANGES:,} times; no more are kept")
+    if isinstance(message, Suppression):
+        wrong = timeline.suppressions.add(message, offset)
+        if wrong is not None:
+            return wrong
     return Told(message, offset)

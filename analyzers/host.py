@@ -14,6 +14,7 @@ from analyzers.anomaly.settings import AnomalySettings, BudgetSettings, Tuning
 from analyzers.incidents.sightings import Alerts
 from analyzers.incidents.watch import Watch
 from analyzers.metrics import MetricSet, Partial
+from analyzers.router.memory import HostMemory
 from state.alerts import Signal
 from state.windows import HostSeen, HostWindow
 
@@ -54,6 +55,8 @@ class _Saved(msgspec.Struct):
     first_seen: int
     last_seen: int
     watch: tuple[Any, ...] | None
+    memory: tuple[Any, ...] | None
+    anomaly: float
 
 
 class Host:
@@ -66,7 +69,7 @@ class Host:
     ((7.0,), [], None, 7)
     """
 
-    VERSION = 4
+    VERSION = 5
 
     def __init__(self, name: str, metrics: MetricSet, settings: AnomalySettings) -> None:
         self.name = name
@@ -74,6 +77,10 @@ class Host:
         self.report: Report | None = None
         #: What it has to say for incidents.
         self.watch = Watch(name)
+        #: What it was asked about before, for the router.
+        self.memory = HostMemory()
+        #: Highest probability of anomaly of the last window, 0 to 1.
+        self.anomaly = 0.0
         self._metrics = metrics
         self._settings = settings
         self._versions = (("metrics", metrics.version),)
@@ -95,6 +102,9 @@ class Host:
         signals = self._check_limits(values, window, budget)
         judged = self._habits.judge(window.start, values, self._limited, budget)
         self.report = Report(self.name, window.start, judged.unusual, window.tuning)
+        # Below 0: it is not known yet.
+        self.anomaly = max([0.0, *judged.scores.values()])
+        self.memory.learn((), signals, window.start)
         rows = list(self._roll_up(window))
         if judged.scores:
             order = sorted(judged.scores, key=lambda i: self._metrics.names[i])
@@ -187,6 +197,8 @@ class Host:
                 self._first_seen,
                 self._last_seen,
                 self.watch.snapshot(),
+                self.memory.snapshot(),
+                self.anomaly,
             )
         )
 
@@ -205,6 +217,7 @@ class Host:
         host._habits = Habits.restore(saved.name, metrics, settings, saved.habits, moved)
         host._limited = {moved[i]: until for i, until in saved.limited.items() if i in moved}
         host.watch = Watch.restore(saved.name, saved.watch)
+        host.memory, host.anomaly = HostMemory(saved.memory), saved.anomaly
         for seconds, (start, partial) in saved.rollups.items():
             kept = Partial(
                 {moved[i]: v for i, v in partial.sums.items() if i in moved},

@@ -14,7 +14,7 @@ import streamlit
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
-from dashboards import incidents, panels, queries
+from dashboards import incidents, panels, queries, suppressions
 from dashboards.rate import RateMeter
 from dashboards.records import AlertDetail, AlertFilter, AlertRow, MetricPoint, Minute, Partition, Source, Totals
 from dashboards.settings import DSN_VARIABLE
@@ -79,6 +79,7 @@ def page() -> None:
             listed = queries.alerts_by_id(connection, state["pinned"]) if state.get("pinned") else list(newest)
             detail = queries.alert(connection, state["selected"]) if state.get("selected") else None
             history = _history(connection, detail) if detail else []
+            suppressed = queries.suppressions(connection, limit=suppressions.LISTED)
     except DatabaseError as error:
         _heading("the database is away")
         with streamlit.container(key="panel-away"):
@@ -104,6 +105,7 @@ def page() -> None:
         elif listed:
             with streamlit.container(key="panel-hint"):
                 streamlit.text("Select an alert to see why it was raised.")
+        suppressions.listed(suppressed)
     with right:
         panels.arriving(minutes, sources, partitions)
         panels.hosts(hosts)

@@ -31,6 +31,7 @@ from dashboards.records import (
 from state.alerts import Level
 from state.postgres import explained
 from state.reviews import QueuedIncident, find, queue
+from state.suppressions import KeptSuppression, kept
 
 Connection = psycopg.Connection[Any]
 
@@ -195,6 +196,11 @@ def incidents(connection: Connection, *, limit: int = 50) -> tuple[list[QueuedIn
     """Return the queue of incidents that nobody closed, the most severe first, and how many more there are."""
     found = queue(connection, limit=MAX_ROWS)
     return found[: _bounded(limit)], max(0, len(found) - _bounded(limit))
+
+
+def suppressions(connection: Connection, *, limit: int = 50) -> list[KeptSuppression]:
+    """Return what is suppressed now, the newest first, with how much each has kept back."""
+    return kept(connection, limit=_bounded(limit))
 
 
 def incidents_by_id(connection: Connection, ids: Sequence[str]) -> list[QueuedIncident]:

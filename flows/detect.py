@@ -22,23 +22,25 @@ from analyzers.correlations.hits import Hits
 from analyzers.incidents.sightings import Heard
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
-from analyzers.router.router import Router
 from analyzers.rules import RuleSet
 from flows.activation import BUILTIN_RULES
 from flows.control import listen
+from flows.routing import load_router
 from flows.settings import Settings, load_settings
 from flows.texts import load_texts
 from flows.usage import UsageError
+from flows.verdicts import answer
 from operators.alerts import AlertLogic
-from operators.align import AlignLogic, HostItem, Released
+from operators.align import AlignLogic, Released
 from operators.batch import Collected, Judged, ShardItem
 from operators.bert import TextStep
 from operators.collect import SHARD_KEYS, Collector
 from operators.control import ControlSource
 from operators.correlations import CORRELATIONS, CorrelationLogic
+from operators.drift import Drifting
 from operators.files import FileSource
 from operators.fleet import AlarmLogic, FleetLogic, FleetOut
-from operators.host import Decided, HostLogic, HostOut, host_of
+from operators.host import Decided, HostIn, HostLogic, HostOut, host_of
 from operators.incidents import KEY, IncidentLogic
 from operators.kafka import KafkaSource, list_partitions
 from operators.ledger import LedgerLogic
@@ -48,8 +50,10 @@ from operators.rules import Judge, count
 from operators.sinks import Out, Sink
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
+from operators.verdicts import VerdictSource
 from operators.versions import Versions
 from state.alerts import FLEET, Signal
+from state.escalations import Escalated
 from state.events import Rejected
 from state.incidents import IncidentUpdate
 from state.windows import HostSeen, HostWindow
@@ -63,14 +67,16 @@ def build(
     settings: Settings,
     control: ControlSource | None = None,
     texts: TextJudge | Models | None = None,
+    verdicts: VerdictSource | None = None,
 ) -> Dataflow:
     """Build the graph; a replay has no control topic, and its rules stay what they are.
 
-    Without ``texts`` no text is judged.
+    Without ``texts`` no text is judged; without ``verdicts`` no LLM is asked.
     """
     for name in set(settings.anomaly.scorers.values()):
         make_scorer(name)  # brings River's in now; at the first closed window it would stall the stream for seconds
-    router = Router()
+    router = load_router(settings.router, settings.bert, texts, verdicts is not None)
+    drifting = Drifting(router)
     flow = Dataflow("detect")
     batches = op.input("source", flow, source)
     judge = Judge(rules.of, rules.recent.append) if isinstance(rules, Versions) else Judge(lambda _: rules)
@@ -79,9 +85,9 @@ def build(
     if texts is not None:
         bar = Bar(settings.bert.alert_from, settings.bert.thresholds)
         step = (
-            TextStep(texts.of, bar, router, texts.recent.append)
+            TextStep(texts.of, bar, router, texts.recent.append, drifting)
             if isinstance(texts, Models)
-            else TextStep(lambda _: texts, bar, router)
+            else TextStep(lambda _: texts, bar, router, drifting=drifting)
         )
         judged = op.map("bert", judged, step.read)
     flow_time = int(settings.time.flow_seconds * 1e6)
@@ -94,9 +100,14 @@ def build(
     to_align, refused = (shards, []) if control is None else listen(flow, control, shards)
     logic = partial(AlignLogic, source.origins, settings.time, settings.limits, timeline)
     released = op.stateful_batch("align", to_align, logic)
-    items = op.filter_map("by_host", released, by_host)
+    items: Stream[tuple[str, HostIn]] = op.filter_map("by_host", released, by_host)
+    if verdicts is not None:
+        items, refused_verdicts = answer(flow, verdicts, items)
+        refused = [*refused, refused_verdicts]
     hosts = op.stateful_batch(
-        "host", items, partial(HostLogic, host_metrics, settings.anomaly, router, settings.alerts.lowest)
+        "host",
+        items,
+        partial(HostLogic, host_metrics, settings.anomaly, router, settings.alerts.lowest, drifting=drifting),
     )
 
     to_fleet = op.merge(
@@ -115,9 +126,10 @@ def build(
         op.filter_map("heard", hosts, for_incidents),
         op.filter_map("fleet_closed", fleet, for_incidents),
         op.filter_map("alarms_heard", alarms, for_incidents),
+        op.filter_map("correlations_heard", correlated, for_incidents),
     )
     group = settings.alerts.group_minutes * 60_000_000
-    incidents = op.stateful_batch("incidents", heard, partial(IncidentLogic, settings.incidents, group))
+    incidents = op.stateful_batch("incidents", heard, partial(IncidentLogic, settings.incidents, group, timeline))
 
     signals = op.merge(
         "all_signals",
@@ -126,9 +138,9 @@ def build(
         op.filter_map("fleet_signals", fleet, signal_by_entity),
         op.filter_map("alarm_signals", alarms, signal_by_entity),
         op.filter_map("others_alerts", incidents, signal_by_entity),
-        op.map("correlation_signals", correlated, correlation_signal),
+        op.filter_map("correlation_signals", correlated, signal_by_entity),
     )
-    alerts = op.stateful_batch("alerts", signals, partial(AlertLogic, settings.alerts))
+    alerts = op.stateful_batch("alerts", signals, partial(AlertLogic, settings.alerts, timeline))
 
     read = op.flat_map("read", counted, read_by_origin)
     decided = op.filter_map("decided", hosts, decided_by_origin)
@@ -154,7 +166,9 @@ def flow() -> Dataflow:
     source = KafkaSource(settings.kafka, settings.formats, settings.time, list_partitions(settings.kafka))
     sinks: list[Sink] = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
     control = ControlSource.open(settings.kafka)
-    return build(source, sinks, load_rules(settings), load_metrics(settings), settings, control, load_texts(settings))
+    verdicts = VerdictSource.open(settings.kafka) if settings.llm.configured else None
+    rules, host_metrics, texts = load_rules(settings), load_metrics(settings), load_texts(settings)
+    return build(source, sinks, rules, host_metrics, settings, control, texts, verdicts)
 
 
 def load_rules(settings: Settings) -> RuleSet:
@@ -191,7 +205,7 @@ def to_shards(collected: Collected) -> Iterable[tuple[str, ShardItem]]:
     return zip(SHARD_KEYS, collected.shards, strict=True)
 
 
-def by_host(released: tuple[str, Released]) -> tuple[str, HostItem] | None:
+def by_host(released: tuple[str, Released]) -> tuple[str, HostIn] | None:
     """Key what a shard released by its host."""
     item = released[1]
     return None if isinstance(item, WindowClosed) else (host_of(item), item)
@@ -232,11 +246,6 @@ def hits_of(judged: Judged) -> tuple[str, Hits] | None:
     return (CORRELATIONS, judged.hits) if judged.hits is not None else None
 
 
-def correlation_signal(out: tuple[str, Signal | HostForgotten]) -> tuple[str, Signal | HostForgotten]:
-    """Key what correlations say by its entity, and which entities they forgot."""
-    return (out[1].entity if isinstance(out[1], Signal) else out[1].host), out[1]
-
-
 def at_once_by_entity(collected: Collected) -> Iterable[tuple[str, Signal | HostForgotten]]:
     """Key the signals that do not wait by their entity."""
     return [(signal.entity, signal) for signal in collected.at_once]
@@ -260,8 +269,8 @@ def decided_by_origin(out: tuple[str, HostOut]) -> tuple[str, LedgerDelta] | Non
 
 
 def only_windows(out: tuple[str, HostOut]) -> Out | None:
-    """Keep what the host step says of windows and totals."""
-    return out[1] if isinstance(out[1], HostWindow | HostSeen) else None
+    """Keep what the host step says of windows and totals, and what it would ask an LLM."""
+    return out[1] if isinstance(out[1], HostWindow | HostSeen | Escalated) else None
 
 
 def dead_letters(collected: Collected) -> Iterable[Rejected]:

@@ -32,6 +32,7 @@ from operators.models import Models
 from operators.pace import open_board
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.postgres import PostgresSink
+from operators.verdicts import VerdictSource
 from operators.versions import Versions
 from state.control import Activation
 from state.postgres import DatabaseError
@@ -100,7 +101,8 @@ def work(settings: Settings, place: Place) -> None:
         folder,
     )
     sinks = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
-    flow = build(source, sinks, rules, load_metrics(settings), settings, control, texts)
+    verdicts = VerdictSource.open(settings.kafka) if settings.llm.configured else None
+    flow = build(source, sinks, rules, load_metrics(settings), settings, control, texts, verdicts)
     keep = timedelta(seconds=settings.recovery.keep_seconds)
     cli_main(
         flow,

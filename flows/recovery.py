@@ -21,7 +21,6 @@ from bytewax.recovery import init_db_dir
 from analyzers.alerts import AlertBook
 from analyzers.anomaly.fleet import Fleet
 from analyzers.anomaly.telling import HostAlarm
-from analyzers.correlations.correlator import Correlator
 from analyzers.host import Host
 from analyzers.ledger import LedgerBook
 from flows.settings import Settings
@@ -29,9 +28,11 @@ from flows.usage import UsageError
 from operators.align import Aligner
 from operators.collect import SHARDS
 from operators.control import ControlPartition
+from operators.correlations import CorrelationLogic
 from operators.incidents import IncidentLogic
 from operators.kafka import KafkaPartition, KafkaSettings, offset_of
 from operators.kafka.topics import TopicIdentity, beyond_end, identify
+from operators.verdicts import VerdictPartition
 
 #: Recovery partitions. Fixed, so that the number of workers may change.
 RECOVERY_PARTITIONS = 64
@@ -46,11 +47,12 @@ SNAPSHOTS = {
     "host": Host.VERSION,
     "fleet": Fleet.VERSION,
     "alarm": HostAlarm.VERSION,
-    "correlate": Correlator.VERSION,
+    "correlate": CorrelationLogic.VERSION,
     "alerts": AlertBook.VERSION,
     "incidents": IncidentLogic.VERSION,
     "ledger": LedgerBook.VERSION,
     "control": ControlPartition.VERSION,
+    "verdicts": VerdictPartition.VERSION,
     "shards": SHARDS,
 }
 

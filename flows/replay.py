@@ -118,6 +118,8 @@ def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
     _write_lines(out / "incidents.jsonl", [orjson.dumps(incident.message()) for incident in incidents])
     rejected = [line for path in parts.glob("rejected-*.jsonl") for line in path.read_bytes().splitlines()]
     _write_lines(out / "rejected.jsonl", sorted(rejected, key=_place))
+    escalated = [line for path in parts.glob("escalations-*.jsonl") for line in path.read_bytes().splitlines()]
+    _write_lines(out / "escalations.jsonl", sorted(escalated, key=_asked))
     rows = whole.ledger.values()
     total = {
         name: sum(getattr(row, name) for row in rows)
@@ -132,6 +134,7 @@ def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
         "future": total["future"],
         "alerts": len(alerts),
         "incidents": len(incidents),
+        "escalations": len(escalated),
         "lanes": {lane: total[lane] for lane in ("rule", "bert", "llm")},
         "hosts": {host: whole.hosts[host].events for host in sorted(whole.hosts)},
         "events_per_second": round(events / seconds) if seconds else 0,
@@ -149,6 +152,11 @@ def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
 def _place(line: bytes) -> tuple[str, int]:
     item = orjson.loads(line)
     return item["file"], item["line"]
+
+
+def _asked(line: bytes) -> tuple[int, str]:
+    item = orjson.loads(line)
+    return item["time"], item["id"]
 
 
 def _write_lines(path: Path, lines: Sequence[bytes]) -> None:

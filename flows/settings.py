@@ -17,6 +17,7 @@ from analyzers.bert.settings import BertSettings
 from analyzers.correlations.settings import CorrelationSettings
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.llm.settings import LlmSettings
+from analyzers.router.settings import RouterSettings
 from dashboards.settings import DSN_VARIABLE
 from operators.clock import TimeSettings
 from operators.formats.settings import FormatSettings
@@ -164,6 +165,7 @@ class Settings(BaseSettings):
     metrics: MetricSettings = MetricSettings()
     anomaly: AnomalySettings = AnomalySettings()
     bert: BertSettings = BertSettings()
+    router: RouterSettings = RouterSettings()
     llm: LlmSettings = LlmSettings()
     correlations: CorrelationSettings = CorrelationSettings()
     alerts: AlertSettings = AlertSettings()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from flows.settings import Settings
 from flows.usage import UsageError
+from state.control import Control, Refusal, decode
 
 #: How far ahead ``now`` is, µs: by then every worker has heard of the change, and none has judged what it holds for.
 AHEAD = 2_000_000
@@ -27,17 +28,43 @@ def reaching(settings: Settings) -> Iterator[None]:
         raise UsageError(f"Kafka at {settings.kafka.bootstrap_servers}: {error.args[0].str()}") from error
 
 
-def since(text: str, now: int) -> int:
-    """Return the event time, µs, that ``--from`` names. Raises UsageError."""
+def since(text: str, now: int, option: str = "--from") -> int:
+    """Return the event time, µs, that an option names. Raises UsageError."""
     if text == "now":
         return now + AHEAD
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--from {text}: not an ISO time, such as 2026-01-31T12:00:00Z") from None
+        raise UsageError(f"{option} {text}: not an ISO time, such as 2026-01-31T12:00:00Z") from None
     if moment.tzinfo is None:
-        raise UsageError(f"--from {text}: say the zone too, such as {text}Z")
+        raise UsageError(f"{option} {text}: say the zone too, such as {text}Z")
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def checked(message: Control, said: Mapping[str, str]) -> None:
+    """Refuse what the flow would refuse, by the option that gave it.
+
+    Args:
+        message: what is to be written.
+        said: what each field may be, with its option; ``author``, ``reason`` and ``from_time`` are known.
+
+    Raises:
+        UsageError: the message is none.
+    """
+    found = decode(message.encode())
+    if not isinstance(found, Refusal):
+        return
+    for field, may in {**_SAID, **said}.items():
+        if f"$.{field}" in found.detail:
+            raise UsageError(may)
+    raise UsageError(found.detail)
+
+
+_SAID = {
+    "reason": "--reason: one line of 1 to 1,000 printable characters",
+    "author": "--author: one line of 1 to 256 printable characters",
+    "from_time": "--from: a time from 2000 to 2099",
+}
 
 
 def user() -> str:

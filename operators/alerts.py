@@ -8,20 +8,37 @@ from typing import Any
 from bytewax.operators import StatefulBatchLogic
 
 from analyzers.alerts import AlertBook, AlertSettings, AlertUpdate
+from analyzers.control import Timeline
 from operators import metrics
 from operators.roster import HostForgotten
+from operators.suppress import marked
 from state.alerts import Signal
+from state.suppressions import Suppressed
 
 
-class AlertLogic(StatefulBatchLogic[Signal | HostForgotten, AlertUpdate, bytes]):
-    """Wrap an AlertBook for ``op.stateful_batch``."""
+class AlertLogic(StatefulBatchLogic[Signal | HostForgotten, AlertUpdate | Suppressed, bytes]):
+    """Wrap an AlertBook for ``op.stateful_batch``.
 
-    def __init__(self, settings: AlertSettings, state: bytes | None) -> None:
+    Args:
+        settings: how signals are grouped.
+        timeline: what is suppressed; signals of an event were looked at by collect, which has the event.
+        state: a snapshot to go on from.
+    """
+
+    def __init__(self, settings: AlertSettings, timeline: Timeline, state: bytes | None) -> None:
+        self._timeline = timeline
         self._book = AlertBook(settings) if state is None else AlertBook.restore(settings, state)
 
-    def on_batch(self, values: list[Signal | HostForgotten]) -> tuple[Iterable[AlertUpdate], bool]:
-        """Take in signals; emit each alert touched once."""
-        updates = self._book.add([value for value in values if isinstance(value, Signal)])
+    def on_batch(self, values: list[Signal | HostForgotten]) -> tuple[Iterable[AlertUpdate | Suppressed], bool]:
+        """Take in signals; emit each alert touched once, and each count of what was suppressed."""
+        wanted: list[Signal] = []
+        suppressed: list[Signal] = []
+        for value in values:
+            if isinstance(value, Signal):
+                signal = marked(value, self._timeline.suppressions)
+                (suppressed if signal.suppressed else wanted).append(signal)
+        updates = self._book.add(wanted)
+        counts = self._book.suppress(suppressed)
         for value in values:
             if isinstance(value, HostForgotten):
                 self._book.forget(value.before)
@@ -31,7 +48,9 @@ class AlertLogic(StatefulBatchLogic[Signal | HostForgotten, AlertUpdate, bytes])
         for update in updates:
             if update.is_new:
                 metrics.ALERTS.labels(kind=update.alert.kind, level=update.alert.level.name).inc()
-        return updates, StatefulBatchLogic.RETAIN if self._book else StatefulBatchLogic.DISCARD
+        for signal in suppressed:
+            metrics.SUPPRESSED.labels(kind=signal.kind).inc(signal.count)
+        return [*updates, *counts], StatefulBatchLogic.RETAIN if self._book else StatefulBatchLogic.DISCARD
 
     def snapshot(self) -> Any:
         """Return the book's state."""

@@ -46,6 +46,8 @@ class Batch(msgspec.Struct, gc=False):
     future: dict[int, int] = {}
     #: Wall clock when it was read, seconds; for latency figures only, never for a decision.
     read_at: float = 0.0
+    #: How long reading what waits after it takes at the rate of late, seconds; 0 if nothing waits, and of files.
+    behind: float = 0.0
     #: Version of the rules that judges it, and its first offset, from which that is told; empty and -1: there is one.
     rules: str = ""
     first: int = -1
@@ -70,6 +72,8 @@ class Judged(msgspec.Struct, gc=False):
     model: str = ""
     #: What the text judge says of those that something else says something of too, or that it does not settle itself.
     readings: dict[int, Reading] = {}
+    #: What was shed of judging the texts, because the flow was behind: 0 nothing, 1 most of them, 2 all.
+    shed: int = 0
     #: What there is for correlations.
     hits: Hits | None = None
 

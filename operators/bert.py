@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -11,10 +12,24 @@ from analyzers.bert.canonical import canonical
 from analyzers.bert.judge import Refused, TextJudge, Verdict
 from analyzers.bert.meanings import Bar, Finding, signal_of
 from analyzers.router.candidate import MAX_SHOWN, Reading
+from analyzers.router.overload import Overload
 from analyzers.router.router import Router
 from operators import metrics
-from operators.batch import Judged
+from operators.batch import Batch, Judged
+from operators.drift import Drifting
 from operators.texts import Carried, texts_of
+from state.alerts import Level
+
+#: What the router makes of a text, as the first part of its gravity.
+BENIGN, MALICIOUS = 0, 2
+
+
+class Worst(NamedTuple):
+    """The gravest text of an event: how grave, its most probable label, itself."""
+
+    gravity: tuple[int, float]
+    label: str
+    text: Carried
 
 
 class TextStep:
@@ -25,6 +40,7 @@ class TextStep:
         bar: from which probability on a label alerts.
         router: says which events' texts are read.
         seen: told the texts of each batch.
+        drifting: told what the model says of each text.
     """
 
     def __init__(
@@ -33,55 +49,84 @@ class TextStep:
         bar: Bar,
         router: Router,
         seen: Callable[[Sequence[tuple[str, str]]], object] = lambda texts: None,
+        drifting: Drifting | None = None,
     ) -> None:
         self._of = of
         self._seen = seen
         self._bar = bar
         self._router = router
+        self._drifting = drifting
+        self._overload = Overload(router.settings)
+        #: By how much each partition is behind, seconds.
+        self._behind: dict[str, float] = {}
 
     def read(self, judged: Judged) -> Judged:
         """Return the batch with the signals of each event whose text is malicious, and what it does not settle."""
         batch, signals = judged.batch, judged.signals
         reads = self._router.reads
+        shed = self._shed(batch)
         places: list[int] = []
         carried: list[Carried] = []
+        left = 0
         for index, event in enumerate(batch.events):
-            if event.text and reads(event, signals.get(index, ())):
+            if not event.text:
+                continue
+            if reads(event, signals.get(index, ()), shed):
                 found = texts_of(event)
                 carried += found
                 places += [index] * len(found)
+            else:
+                left += 1
+        if shed:
+            metrics.SHED_TEXTS.inc(left)
+            judged = structs.replace(judged, shed=shed)
         if not carried:
             return judged
         judge = self._of(batch.model)
         verdicts = self._judge(judge, [(each.text, each.source) for each in carried])
         read: set[int] = set()
         best: dict[int, Finding] = {}
-        worst: dict[int, tuple[Verdict, Carried]] = {}
+        worst: dict[int, Worst] = {}
+        asked = self._bar.asked(judge)
         for index, text, verdict in zip(places, carried, verdicts, strict=True):
             if not isinstance(verdict, Verdict):
                 continue  # refused: rules decide it, and it is counted
             read.add(index)
-            if index not in worst or verdict.malicious > worst[index][0].malicious:
-                worst[index] = (verdict, text)
+            score, label = max(zip(verdict.scores, judge.labels, strict=True))
+            gravest = Worst(self._router.gravity(score, asked[label], text.source, judge.version), label, text)
+            if self._drifting is not None:
+                self._drifting.text(text.text, text.source, score, asked[label], judge.version)
+            if index not in worst or gravest.gravity > worst[index].gravity:
+                worst[index] = gravest
             passed = self._bar.passed(verdict, judge)
+            if passed is None and gravest.gravity[0] == MALICIOUS:  # a calibration may ask less than the bar
+                passed = (label, score)
             if passed is not None and (index not in best or passed[1] > best[index].score):
                 best[index] = Finding(*passed, verdict.model, text.text, text.field)
         for index, finding in best.items():
             said = signals.setdefault(index, [])
+            if any(signal.level >= Level.high for signal in said):
+                continue  # alerted by a rule, and read only to see whether the two agree
             said.append(signal_of(batch.events[index], finding, judged.rules, said))
             metrics.TEXT_ALERTS.labels(label=finding.label).inc()
-        readings = self._readings(judge, worst, signals.keys())
+        readings = self._readings(batch, judge, asked, worst, signals.keys())
         return structs.replace(judged, texts=frozenset(read), model=judge.version, readings=readings)
 
+    def _shed(self, batch: Batch) -> int:
+        """Return what is shed, by the partition of this worker that is furthest behind."""
+        self._behind[batch.origin] = batch.behind
+        level = self._overload.observe(max(self._behind.values()), time.monotonic())
+        metrics.SHED.set(level)
+        return level
+
     def _readings(
-        self, judge: TextJudge, worst: dict[int, tuple[Verdict, Carried]], said: Set[int]
+        self, batch: Batch, judge: TextJudge, asked: Mapping[str, float], worst: dict[int, Worst], said: Set[int]
     ) -> dict[int, Reading]:
-        """Return what is to be decided with the host in sight: what is unsettled, or said something of."""
-        asked = self._bar.asked(judge)
+        """Return what is to be decided with the host in sight: what is unsettled, or said something of, or audited."""
+        router = self._router
         readings: dict[int, Reading] = {}
-        for index, (verdict, text) in worst.items():
-            score, label = max(zip(verdict.scores, judge.labels, strict=True))
-            if index in said or not self._router.settled(score, asked[label]):
+        for index, ((grave, score), label, text) in worst.items():
+            if index in said or grave > BENIGN or (router.asks and router.audits(batch.events[index].id)):
                 layers = canonical(text.text, text.source).layers
                 shown = text.text[:MAX_SHOWN]
                 readings[index] = Reading(

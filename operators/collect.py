@@ -15,6 +15,7 @@ from analyzers.metrics import MetricSet, Partial
 from analyzers.router.candidate import Candidate
 from operators.batch import Batch, Collected, HostLate, Judged, OpenWindow, ShardItem
 from operators.formats.told import is_alert, told
+from operators.suppress import marked_with
 from state.alerts import MAX_EVIDENCE, Level
 from state.events import Event
 from state.ids import shard_of
@@ -41,12 +42,13 @@ class Collector:
         self._metrics = metrics
         self._flow = flow
         self._lowest = lowest
-        #: Changes of live settings; grows while the flow runs.
+        #: Changes of live settings, and suppressions; grows while the flow runs.
         self._timeline = Timeline() if timeline is None else timeline
         self._shards: dict[str, int] = {}
 
     def collect(self, judged: Judged) -> Collected:
         """Return what each shard gets of a batch."""
+        judged = self._marked(judged)
         batch, signals = judged.batch, judged.signals
         items = [ShardItem(shard, batch.origin, batch.watermark, batch.start, {}, [], {}) for shard in range(SHARDS)]
         if not batch.consumed and not batch.absent and not batch.lost:
@@ -92,6 +94,15 @@ class Collector:
         if batch.loss is not None:
             at_once.append(batch.loss)
         return Collected(batch, items, at_once, ledger)
+
+    def _marked(self, judged: Judged) -> Judged:
+        """Say of each signal which suppression it meets; here, for the event is at hand."""
+        known, events = self._timeline.suppressions, judged.batch.events
+        if not known or not judged.signals:
+            return judged
+        return structs.replace(
+            judged, signals={i: marked_with(events[i], found, known) for i, found in judged.signals.items()}
+        )
 
     def _lowest_at(self, batch: Batch, index: int) -> Level:
         changed = self._timeline.lowest(_place(batch, index)) if self._timeline else None
@@ -184,7 +195,7 @@ class Collector:
         for index in judged.signals.keys() | readings.keys():
             event = batch.events[index]
             said = tuple(judged.signals.get(index, ()))
-            candidate = Candidate(event, said, _place(batch, index), reading=readings.get(index))
+            candidate = Candidate(event, said, _place(batch, index), reading=readings.get(index), shed=judged.shed)
             items[self._shard(event.host)].candidates.append(candidate)
         return len(judged.signals.keys() | readings.keys())
 

@@ -13,26 +13,37 @@ from typing import Any
 import msgspec
 from bytewax.operators import StatefulBatchLogic
 
+from analyzers.anomaly.barrier import WindowClosed
 from analyzers.control import Timeline
 from analyzers.correlations.correlator import Correlator
 from analyzers.correlations.hits import Hits
 from analyzers.correlations.settings import CorrelationSettings
+from analyzers.correlations.sighted import Sighted
+from analyzers.incidents.sightings import Heard
 from operators import metrics
+from operators.collect import SHARDS
 from operators.roster import HostForgotten
 from state.alerts import Level, Signal
 
 #: The one key. Stored data.
 CORRELATIONS = "all"
+#: Its number among those who close minutes for incidents: after the shards and the fleet. Stored data.
+CLOSER = SHARDS + 1
+#: What the step emits.
+CorrelationOut = Signal | HostForgotten | Heard | WindowClosed
 
 
 class _Saved(msgspec.Struct):
     correlator: bytes
     #: Entities of signals to the time of the last, µs, the oldest first.
     entities: list[tuple[str, int]]
+    sighted: bytes
 
 
-class CorrelationLogic(StatefulBatchLogic[Hits, Signal | HostForgotten, bytes]):
-    """Wrap a Correlator for ``op.stateful_batch``. Emits signals, and entities of earlier ones that are forgotten.
+class CorrelationLogic(StatefulBatchLogic[Hits, CorrelationOut, bytes]):
+    """Wrap a Correlator for ``op.stateful_batch``.
+
+    Emits signals, entities of earlier ones that are forgotten, and what incidents are to hear, minute by minute.
 
     Args:
         partitions: names of all partitions.
@@ -41,6 +52,8 @@ class CorrelationLogic(StatefulBatchLogic[Hits, Signal | HostForgotten, bytes]):
         timeline: changes of that.
         state: a snapshot to go on from.
     """
+
+    VERSION = Correlator.VERSION * 100 + Sighted.VERSION
 
     def __init__(
         self,
@@ -56,22 +69,28 @@ class CorrelationLogic(StatefulBatchLogic[Hits, Signal | HostForgotten, bytes]):
         self._timeline = timeline
         # Who is named here may be no host that the flow knows, and whoever sends events chooses the names.
         self._entities: OrderedDict[str, int] = OrderedDict()
+        self._sighted = Sighted(CLOSER, settings.entities)
         if state is not None:
             saved = msgspec.msgpack.decode(state, type=_Saved)
             self._correlator.restore(saved.correlator)
             self._entities.update(saved.entities)
+            self._sighted.restore(saved.sighted)
 
-    def on_batch(self, values: list[Hits]) -> tuple[Iterable[Signal | HostForgotten], bool]:
+    def on_batch(self, values: list[Hits]) -> tuple[Iterable[CorrelationOut], bool]:
         """Take in hits; emit what the watermark has passed."""
         correlator = self._correlator
         for value in values:
             correlator.add(value)
-        out: list[Signal | HostForgotten] = []
+        out: list[CorrelationOut] = []
         for said in correlator.release():
             lowest = self._timeline.lowest(said.place) if self._timeline else None
             if said.signal.level >= (self._lowest if lowest is None else lowest):
                 out.append(said.signal)
                 out += self._remember(said.signal)
+                heard = self._sighted.hear(said.signal, said.place, said.links)
+                if heard is not None:
+                    out.append(heard)
+        out += self._sighted.close(correlator.watermark)
         self._tell()
         return out, StatefulBatchLogic.RETAIN
 
@@ -96,5 +115,6 @@ class CorrelationLogic(StatefulBatchLogic[Hits, Signal | HostForgotten, bytes]):
             correlator.lacking = 0
 
     def snapshot(self) -> Any:
-        """Return the state of both."""
-        return msgspec.msgpack.encode(_Saved(self._correlator.snapshot(), list(self._entities.items())))
+        """Return the state of all."""
+        entities = list(self._entities.items())
+        return msgspec.msgpack.encode(_Saved(self._correlator.snapshot(), entities, self._sighted.snapshot()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from bytewax.operators import StatefulBatchLogic
@@ -16,13 +16,17 @@ from analyzers.incidents.sightings import Heard, Sighting
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
 from analyzers.router.candidate import Candidate
-from analyzers.router.router import Lane, Router
+from analyzers.router.router import SHED_LLM, Decision, Lane, Router, Said
+from analyzers.router.verdicts import signal_of
 from operators import metrics
 from operators.align import HostItem
 from operators.batch import HostLate
 from operators.collect import AT_ONCE
+from operators.drift import Drifting
+from operators.escalate import escalation_of
 from operators.roster import RESERVED, HostForgotten
 from state.alerts import Level, Signal
+from state.escalations import Escalated, LlmVerdict, escalation_id
 from state.ledger import SPAN
 from state.windows import HostSeen, HostWindow
 
@@ -42,10 +46,12 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 
 #: What the host step emits.
-HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten | Report | Heard
+HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten | Report | Heard | Escalated
+#: What it takes in.
+HostIn = HostItem | LlmVerdict
 
 
-def host_of(item: HostItem) -> str:
+def host_of(item: HostIn) -> str:
     """Return the host that an item is about."""
     if isinstance(item, Candidate):
         return item.event.host
@@ -73,7 +79,7 @@ def overflowing(window: HostEvents) -> list[Signal]:
     ]
 
 
-class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
+class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
     """Wrap a Host for ``op.stateful_batch``.
 
     Args:
@@ -82,18 +88,26 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
         router: chooses the lane of each candidate.
         lowest: rule matches below this level raise no signal; from ``high`` on they were alerted at once, by collect.
         state: a snapshot to go on from.
+        drifting: told whether an LLM agrees with what was decided.
     """
 
     def __init__(
-        self, host_metrics: MetricSet, settings: AnomalySettings, router: Router, lowest: Level, state: bytes | None
+        self,
+        host_metrics: MetricSet,
+        settings: AnomalySettings,
+        router: Router,
+        lowest: Level,
+        state: bytes | None,
+        drifting: Drifting | None = None,
     ) -> None:
+        self._drifting = drifting
         self._host = Host.restore(host_metrics, settings, state) if state is not None else None
         self._new = partial(Host, metrics=host_metrics, settings=settings)
         self._router = router
         self._lowest = lowest
 
-    def on_batch(self, values: list[HostItem]) -> tuple[Iterable[HostOut], bool]:
-        """Take in windows and candidates in canonical order."""
+    def on_batch(self, values: list[HostIn]) -> tuple[Iterable[HostOut], bool]:
+        """Take in windows and candidates in canonical order, and verdicts whenever they come."""
         host = self._host
         out: list[HostOut] = []
         seen = False
@@ -103,6 +117,9 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                 if value.host == value.via:
                     out.append(Heard(value.host, value.before, left=-1 if host is None else host.watch.since))
                     host, seen = None, False
+                continue
+            if isinstance(value, LlmVerdict):
+                out += self._answered(host, value)
                 continue
             if host is None:
                 host = self._new(host_of(value))
@@ -118,6 +135,8 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                     out.append(host.report or Report(host.name, value.start))
                 out += said
                 sightings = host.watch.signals(said, value.start)
+                # What was told since the last window has its place in this one: the past is not re-ordered.
+                sightings += host.watch.signals(host.memory.take_late(), value.start)
                 if value.alerts:
                     sightings += host.watch.window(value.start, value.alerts)
                 out.append(_heard(host, value.start, sightings))
@@ -126,22 +145,69 @@ class HostLogic(StatefulBatchLogic[HostItem, HostOut, bytes]):
                 host.add_late(value.events, value.first, value.last)
                 seen = True
             else:
-                event = value.event
-                decision = self._router.decide(value)
-                metrics.DECIDED.labels(lane=decision.lane).inc()
-                out.append(Decided(event.origin, event.offset // SPAN, decision.lane))
-                lowest = self._lowest if value.lowest is None else value.lowest
-                told = [signal for signal in value.signals if signal.level >= lowest]
-                out.append(_heard(host, value.window, host.watch.signals(told, value.time, event)))
-                out += (msgspec.structs.replace(signal, raw=event.raw) for signal in told if signal.level < AT_ONCE)
+                out += self._decide(host, value)
         if seen and host is not None:
             out.append(host.seen())
         self._host = host
         return out, StatefulBatchLogic.DISCARD if host is None else StatefulBatchLogic.RETAIN
 
+    def _decide(self, host: Host, candidate: Candidate) -> list[HostOut]:
+        """Return an event's lane, what is asked and alerted about it, and what incidents hear of it."""
+        event = candidate.event
+        # What is suppressed is as if it had not been said; an event of which all is suppressed is not asked about.
+        wanted = tuple(signal for signal in candidate.signals if not signal.suppressed)
+        muted = bool(candidate.signals) and not wanted
+        quiet = candidate
+        if len(wanted) < len(candidate.signals):
+            quiet = msgspec.structs.replace(candidate, signals=wanted)
+        context = host.memory.context(quiet, host.anomaly)
+        decision = self._router.decide(quiet, context, max(candidate.shed, SHED_LLM) if muted else candidate.shed)
+        metrics.DECIDED.labels(lane=decision.lane).inc()
+        out: list[HostOut] = [Decided(event.origin, event.offset // SPAN, decision.lane)]
+        audited = decision.audit and not muted
+        asked = decision.lane == "llm" or (audited and decision.lane == "bert" and self._router.asks)
+        if asked or (decision.wanted and not muted):
+            metrics.ESCALATIONS.labels(asked="yes" if asked else "no").inc()
+            out.append(Escalated(escalation_of(quiet, context, decision, host), asked))
+        if asked:
+            host.memory.ask(escalation_id(event.id), event.raw, decision.said if decision.audit else "")
+        elif audited and decision.lane == "rule" and decision.said and self._drifting is not None:
+            self._drifting.audited(decision.said, decision.said != "benign")
+        host.memory.meet(quiet)
+        lowest = self._lowest if candidate.lowest is None else candidate.lowest
+        told = [_marked(signal, decision) for signal in candidate.signals if signal.level >= lowest]
+        out.append(_heard(host, candidate.window, host.watch.signals(told, candidate.time, event)))
+        out += (msgspec.structs.replace(signal, raw=event.raw) for signal in told if signal.level < AT_ONCE)
+        return out
+
+    def _answered(self, host: Host | None, verdict: LlmVerdict) -> list[Signal]:
+        """Return what a verdict says; of one that was taken in before, nothing."""
+        signal = signal_of(verdict)
+        if host is None:  # forgotten since, or its events are counted with others'
+            return [] if signal is None else [signal]
+        awaited = host.memory.answer(verdict.id)
+        if awaited is None:
+            return []
+        copy, said = awaited
+        metrics.LLM_VERDICTS.labels(verdict=verdict.verdict or verdict.status).inc()
+        if said and verdict.status == "answered" and self._drifting is not None:
+            self._drifting.audited(cast("Said", said), (said == "benign") == (verdict.verdict == "benign"))
+        if signal is None:
+            return []
+        host.memory.tell_late(signal)
+        return [msgspec.structs.replace(signal, raw=copy)]
+
     def snapshot(self) -> Any:
         """Return the host's state."""
         return self._host.snapshot() if self._host is not None else None
+
+
+def _marked(signal: Signal, decision: Decision) -> Signal:
+    """Return what the text judge says, with a mark if it would be left to an LLM, or is until that one answers."""
+    if signal.kind != "text" or not (decision.wanted or decision.lane == "llm"):
+        return signal
+    mark = "llm: asked" if decision.lane == "llm" else decision.reason.rpartition("; ")[2]
+    return msgspec.structs.replace(signal, reason=f"{signal.reason} ({mark})")
 
 
 def _heard(host: Host, window: int, sightings: list[Sighting]) -> Heard:

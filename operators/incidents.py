@@ -9,19 +9,21 @@ import msgspec
 from bytewax.operators import StatefulBatchLogic
 
 from analyzers.anomaly.barrier import WindowClosed
+from analyzers.control import Timeline
 from analyzers.incidents.book import IncidentBook
 from analyzers.incidents.minutes import Minutes
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.sightings import Heard
 from operators import metrics
 from operators.collect import SHARDS
+from operators.suppress import heard_with
 from state.alerts import Signal
 from state.incidents import IncidentUpdate
 
 #: The one key. Stored data.
 KEY = "all"
-#: Those who close windows: the shards, and the fleet's step, after which hosts alarm.
-CLOSERS = SHARDS + 1
+#: Those who close windows: the shards, the fleet's step, after which hosts alarm, and correlations.
+CLOSERS = SHARDS + 2
 
 
 class _Saved(msgspec.Struct):
@@ -38,12 +40,14 @@ class IncidentLogic(StatefulBatchLogic[Heard | WindowClosed, IncidentUpdate | Si
     Args:
         settings: when it is an incident.
         group: length of an alert's grouping window, µs.
+        timeline: what is suppressed; sightings of an event were looked at by collect, which has the event.
         state: a snapshot to go on from.
     """
 
     VERSION = IncidentBook.VERSION * 100 + Minutes.VERSION
 
-    def __init__(self, settings: IncidentSettings, group: int, state: bytes | None) -> None:
+    def __init__(self, settings: IncidentSettings, group: int, timeline: Timeline, state: bytes | None) -> None:
+        self._timeline = timeline
         if state is None:
             self._minutes, self._book = Minutes(CLOSERS), IncidentBook(settings, group)
         else:
@@ -55,7 +59,7 @@ class IncidentLogic(StatefulBatchLogic[Heard | WindowClosed, IncidentUpdate | Si
         """Take in what was heard; emit what the minutes that are complete changed."""
         for value in values:
             if isinstance(value, Heard):
-                self._minutes.hear(value)
+                self._minutes.hear(heard_with(value, self._timeline.suppressions))
             else:
                 self._minutes.close(value)
         out: list[IncidentUpdate | Signal] = []

@@ -10,6 +10,28 @@ REJECTED = Counter("winnow_rejected", "Messages that are no event.", ["format", 
 LATE = Counter("winnow_late_events", "Events left out of windows: late, or too far ahead of the clock.", ["why"])
 CONTROL = Counter("winnow_control_messages", "Messages of the control topic, by kind.", ["kind"])
 DECIDED = Counter("winnow_decided", "Events decided, by lane.", ["lane"])
+ESCALATIONS = Counter(
+    "winnow_escalations",
+    "Events that an LLM is to be asked about (asked yes), or would have been if there were one (no).",
+    ["asked"],
+)
+LLM_VERDICTS = Counter(
+    "winnow_llm_verdicts",
+    "Verdicts of the LLM that were taken in: malicious, suspicious, benign, refused.",
+    ["verdict"],
+)
+SHED = Gauge(
+    "winnow_shed_level",
+    "What this worker sheds because the flow is behind: 0 nothing, 1 the LLM and most texts, 2 all texts.",
+)
+SHED_TEXTS = Counter("winnow_shed_texts", "Texts that were left to the rules because the flow was behind.")
+DRIFT = Gauge(
+    "winnow_router_drift",
+    "Shares that are no longer what they were when this worker began: of verdicts (mix), of probabilities (certainty), "
+    "of events that the next judge sees otherwise (agreement). Above 0: calibrate anew.",
+    ["kind"],
+)
+AUDITS = Counter("winnow_audits", "Decided events that the next judge was asked about too.", ["said", "agrees"])
 UNUSUAL = Counter(
     "winnow_unusual_windows",
     "Windows of hosts in which something was unusual, by what became of them: alarm or added (alerted), muted, quiet, "
@@ -33,6 +55,9 @@ MODELS_FAILED = Counter("winnow_model_load_failures", "Versions of the text mode
 TEXT_SECONDS = Counter("winnow_text_seconds", "Time spent on judging texts.")
 ALERTS = Counter(
     "winnow_alerts", "Alerts raised, by kind and level; repeats of one are not counted.", ["kind", "level"]
+)
+SUPPRESSED = Counter(
+    "winnow_suppressed_signals", "Signals that a suppression kept from becoming alerts, by kind.", ["kind"]
 )
 INCIDENTS = Counter(
     "winnow_incident_changes",

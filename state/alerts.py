@@ -31,8 +31,8 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
 
     #: What said it: ``rule`` (a Sigma rule), ``threshold`` (a metric passed its limit), ``anomaly`` (a metric's score),
     #: ``text`` (the text judge), ``correlation`` (a Sigma correlation rule), ``alert`` (another system's alert, found
-    #: in the telemetry), ``loss`` (messages were gone before they were read).
-    kind: Literal["rule", "threshold", "anomaly", "text", "correlation", "alert", "loss"]
+    #: in the telemetry), ``llm`` (an LLM's verdict), ``loss`` (messages were gone before they were read).
+    kind: Literal["rule", "threshold", "anomaly", "text", "correlation", "alert", "llm", "loss"]
     #: Rule id, metric name with direction (``failed_logins:peak``), or label of the text (``sqli``).
     rule: str
     #: Title a person reads.
@@ -59,6 +59,8 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     last: int = 0
     #: Further events that are evidence: time, id, raw bytes.
     more: tuple[tuple[int, str, bytes], ...] = ()
+    #: Id of the suppression that keeps it from becoming an alert; empty: none.
+    suppressed: str = ""
 
 
 class Alert(msgspec.Struct, frozen=True, gc=False):

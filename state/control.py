@@ -27,6 +27,11 @@ _LINE = f"^[^{_UNSEEN}]+(?![{_UNSEEN}])$"
 Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=_LINE)]
 Line = Annotated[str, Meta(min_length=1, max_length=1_000, pattern=_LINE)]
 Time = Annotated[int, Meta(ge=EARLIEST, lt=LATEST)]
+#: Value that a field of an event must have: equal in any case, ``*`` stands for any text.
+Pattern = Annotated[str, Meta(min_length=1, max_length=512, pattern=_LINE)]
+#: Fields that a suppression may name.
+MAX_FIELDS = 8
+_ID = "^c-[0-9a-f]{20}$"
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -35,7 +40,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     version: Annotated[Literal[1], Meta(description="Version of this kind of message.")]
     id: Annotated[
         str,
-        Meta(max_length=22, pattern="^c-[0-9a-f]{20}$", description="The message's own id; also part of its key."),
+        Meta(max_length=22, pattern=_ID, description="The message's own id; also part of its key."),
     ]
     author: Annotated[Name, Meta(description="Who wrote it.")]
     reason: Annotated[Line, Meta(description="Why, in one line.")]
@@ -72,14 +77,38 @@ class Setting(Control, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
         return self.name
 
 
-class Suppression(Control, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="suppression"):
-    """Alerts of a rule, of an entity, or of both together are not wanted for a while."""
+class Suppression(
+    Control,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="kind",
+    tag="suppression",
+):
+    """Alerts of a rule, of an entity, or of both together are not wanted for a while; or an earlier one ends."""
 
     rule: Annotated[Name | None, Meta(description="Id of the rule or metric; null: any.")]
     entity: Annotated[Name | None, Meta(description="Canonical name of the host; null: any.")]
     until_time: Annotated[Time | None, Meta(description="Event time at which it ends, µs; null: it does not.")]
+    fields: Annotated[
+        dict[Name, Pattern],
+        Meta(
+            max_length=MAX_FIELDS,
+            description="Fields that the event must have, by name, with their values: equal in any case, * for any "
+            "text. What is said of no single event has none.",
+        ),
+    ] = {}
+    removes: Annotated[
+        Annotated[str, Meta(max_length=22, pattern=_ID)] | None,
+        Meta(description="Id of an earlier suppression, which ends at from_time; then there is nothing else to say."),
+    ] = None
 
     def __post_init__(self) -> None:
+        if self.removes is not None:
+            if self.rule is not None or self.entity is not None or self.until_time is not None or self.fields:
+                raise ValueError("what removes another has no rule, entity, until_time or fields")
+            return
         if self.rule is None and self.entity is None:
             raise ValueError("rule and entity are both null: that would suppress every alert")
         if self.until_time is not None and self.until_time <= self.from_time:
@@ -87,8 +116,8 @@ class Suppression(Control, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def subject(self) -> str:
-        """Return rule and entity."""
-        return f"{self.rule or '*'}@{self.entity or '*'}"
+        """Return rule and entity, or what it removes."""
+        return self.removes or f"{self.rule or '*'}@{self.entity or '*'}"
 
 
 class Verdict(Control, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="verdict"):
@@ -128,7 +157,8 @@ class Refusal(msgspec.Struct, frozen=True):
     """Why something is no control message."""
 
     #: One of: ``empty``, ``too_large``, ``not_utf8``, ``malformed_json``, ``bad_message``, ``unknown_kind``,
-    #: ``unknown_version``; of what is read well but cannot be: ``unknown_setting``, ``bad_value``, ``too_many``.
+    #: ``unknown_version``; of what is read well but cannot be: ``unknown_setting``, ``unknown_suppression``,
+    #: ``bad_value``, ``too_many``.
     reason: str
     #: What exactly was wrong, one line, at most 300 characters.
     detail: str

@@ -133,6 +133,14 @@ class LlmVerdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return msgspec.json.encode(self)
 
 
+class Escalated(msgspec.Struct, frozen=True, gc=False):
+    """An escalation as the flow puts it out."""
+
+    escalation: Escalation
+    #: Whether an LLM is to be asked; if not, it would have been, were there one.
+    asked: bool
+
+
 def escalation_id(event_id: str) -> str:
     """Return the id of the escalation of an event.
 

@@ -27,6 +27,15 @@ def incident_id(first_alert: str, minute: int) -> str:
     return "i-" + _digest(first_alert, str(minute), size=10)
 
 
+def suppressed_id(suppression: str, entity: str, kind: str, rule: str, day: int) -> str:
+    """Return the id of what a suppression kept back of an entity, kind and rule on the day that starts at ``day`` (µs).
+
+    >>> suppressed_id("c-00", "web-1", "rule", "abc", 0)[:2]
+    's-'
+    """
+    return "s-" + _digest(suppression, entity, kind, rule, str(day), size=16)
+
+
 def shard_of(host: str, shards: int) -> int:
     """Return the shard of a host. Stable across processes and versions: it is stored data.
 

@@ -10,9 +10,11 @@ from psycopg import sql
 
 from state import copying
 from state.alerts import Alert, Evidence
+from state.ids import suppressed_id
 from state.incidents import Incident
 from state.ledger import LedgerRow
 from state.postgres import clean_key
+from state.suppressions import Suppressed
 from state.windows import HostSeen, HostWindow
 
 
@@ -58,6 +60,11 @@ INCIDENTS = Table(
 )
 INCIDENT_ALERTS = Table("incident_alerts", ("incident_id", "alert_id", "position"), key=2, dated=False)
 LEDGER = Table("ledger", ("topic", "partition", "bucket", *_COUNTS, "sources", "versions", "rules"), key=3)
+SUPPRESSED = Table(
+    "suppressed",
+    ("id", "suppression", "entity", "kind", "rule", "day", "count", "first_seen", "last_seen", "last_event"),
+    key=1,
+)
 
 
 class Statements(msgspec.Struct, frozen=True):
@@ -204,3 +211,21 @@ def ledger_row(row: LedgerRow) -> Row:
         copying.jsonb({str(first): version for first, version in row.rules.items()}),
     )
     return Row((topic, row.partition, row.bucket), data)
+
+
+def suppressed_row(suppressed: Suppressed) -> Row:
+    """Return the row of what a suppression kept back of an entity on a day."""
+    key = suppressed_id(suppressed.suppression, suppressed.entity, suppressed.kind, suppressed.rule, suppressed.day)
+    data = copying.row(
+        copying.text(key),
+        copying.text(suppressed.suppression),
+        copying.text(clean_key(suppressed.entity)),
+        copying.text(suppressed.kind),
+        copying.text(suppressed.rule),
+        copying.timestamp(suppressed.day),
+        copying.int8(suppressed.count),
+        copying.timestamp(suppressed.first_seen),
+        copying.timestamp(suppressed.last_seen),
+        copying.text(clean_key(suppressed.last_event)),
+    )
+    return Row((key,), data)

@@ -26,6 +26,7 @@ from state.rows import (
     INCIDENT_ALERTS,
     INCIDENTS,
     LEDGER,
+    SUPPRESSED,
     Row,
     Table,
     alert_row,
@@ -35,8 +36,10 @@ from state.rows import (
     incident_row,
     ledger_row,
     statements,
+    suppressed_row,
     window_row,
 )
+from state.suppressions import Suppressed
 from state.windows import HostSeen, HostWindow
 
 #: Rows joined for one write to the server.
@@ -55,6 +58,8 @@ class Pruned(msgspec.Struct, frozen=True):
     alerts: int
     evidence: int
     incidents: int
+    #: Counts of what was suppressed, by entity, rule and day.
+    suppressed: int = 0
 
 
 class Store:
@@ -123,11 +128,15 @@ class Store:
         """Set ledger rows by topic, partition and bucket."""
         self._upsert(LEDGER, [ledger_row(row) for row in rows])
 
+    def write_suppressed(self, counts: Sequence[Suppressed]) -> None:
+        """Set what was suppressed by suppression, entity, kind, rule and day."""
+        self._upsert(SUPPRESSED, [suppressed_row(count) for count in counts])
+
     def prune(self, days: int, *, now: datetime | None = None) -> Pruned:
-        """Remove host windows, incidents, alerts and evidence whose event time is over ``days`` days back.
+        """Remove host windows, incidents, alerts, evidence and counts of what was suppressed, over ``days`` days back.
 
         An incident or alert that an analyst reviewed stays, with its alerts and evidence; so do hosts and the ledger,
-        which grow by one row a host and one row 10,000 messages.
+        which grow by one row a host and one row 10,000 messages, and suppressions themselves. Days are of event time.
         """
         if days < 1:
             raise ValueError(f"days must be at least 1, not {days}")
@@ -158,7 +167,8 @@ class Store:
                     "AND NOT EXISTS (SELECT FROM alerts a WHERE a.id = e.alert_id)",
                     (limit,),
                 ).rowcount
-            return Pruned(dropped, alerts, evidence, incidents)
+                suppressed = connection.execute("DELETE FROM suppressed WHERE last_seen < %s", (limit,)).rowcount
+            return Pruned(dropped, alerts, evidence, incidents, suppressed)
 
         return self._run(work)
 

@@ -12,6 +12,7 @@ from analyzers.correlations.hits import Cite, Hit, Hits
 from analyzers.correlations.memory import Memory, Name, SavedGroups
 from analyzers.correlations.reading import Fed, Input, read
 from analyzers.correlations.settings import CorrelationSettings
+from analyzers.correlations.sighted import group_links
 from analyzers.correlations.telling import signal_of
 from analyzers.rules.correlation import Correlation
 from state.alerts import MAX_EVIDENCE, Signal
@@ -22,10 +23,11 @@ _TEMPORAL = ("temporal", "temporal_ordered")
 
 
 class Said(msgspec.Struct, frozen=True, gc=False):
-    """A signal, and its place in the order of time, µs."""
+    """A signal, its place in the order of time, µs, and what its group links by."""
 
     place: int
     signal: Signal
+    links: tuple[str, ...] = ()
 
 
 class Ending(msgspec.Struct):
@@ -193,7 +195,8 @@ class Correlator:
         if fired and not correlation.silent:
             last: Cite = hit.cite()
             exact = exact and holding.exact
-            out.append(Said(now, signal_of(correlation, shown, holding, last, hit.version, exact)))
+            signal = signal_of(correlation, shown, holding, last, hit.version, exact)
+            out.append(Said(now, signal, group_links(correlation.group_by, shown)))
 
     def _end(self, before: int, out: list[Said]) -> None:
         """Tell the windows that have passed, in order of their ends."""

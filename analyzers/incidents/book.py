@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,11 +12,12 @@ from analyzers.incidents.cluster import Cluster
 from analyzers.incidents.explanation import record
 from analyzers.incidents.minutes import Minute
 from analyzers.incidents.settings import IncidentSettings
-from analyzers.incidents.sightings import Sighting
+from analyzers.incidents.sightings import Sighting, signal_of
+from analyzers.incidents.suppressed import HeldBack
 from analyzers.incidents.weights import weigh
 from state.alerts import Level, Signal
 from state.ids import alert_id, incident_id
-from state.incidents import IncidentUpdate
+from state.incidents import Incident, IncidentUpdate
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
@@ -52,6 +53,7 @@ class _Saved(msgspec.Struct):
     recent: dict[str, tuple[int, str, str]]
     swept: int
     now: int
+    held: HeldBack
 
 
 class IncidentBook:
@@ -59,14 +61,15 @@ class IncidentBook:
 
     A sighting joins the incident of its host while that host's risk in it lasts, and that of another host where the
     same rare rule was seen within ten minutes, or the same user or address within an hour. What is nothing unusual
-    joins only where its rule is part of an incident already, and is counted there.
+    joins only where its rule is part of an incident already, and is counted there. What is suppressed joins none; the
+    explanations of its host's incidents name it.
 
     Args:
         settings: when it is an incident.
         group: length of an alert's grouping window, µs; by it alerts are named.
     """
 
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, settings: IncidentSettings, group: int) -> None:
         self._settings = settings
@@ -77,6 +80,7 @@ class IncidentBook:
         self._by_host: dict[str, str] = {}
         #: By what is shared: when it was last seen, on which host, and in which incident.
         self._recent: dict[str, tuple[int, str, str]] = {}
+        self._held = HeldBack()
         self._swept = 0
         self._now = 0
         #: Incidents closed for want of room since this was last read.
@@ -95,6 +99,14 @@ class IncidentBook:
         touched: dict[str, None] = {}
         surprises = self._surprises(minute)
         for sighting in minute.sightings:
+            if sighting.suppressed:
+                self._held.add(sighting)
+                own = self._clusters.get(self._by_host.get(sighting.host, ""))
+                if own is not None and own.told and self._takes_in(own, self._now):
+                    touched[own.id] = None
+                if sighting.kind == "alert":
+                    signals.append(signal_of(sighting, 0.0, ""))
+                continue
             surprise = surprises.get((sighting.host, sighting.value))
             weight, why = weigh(sighting, surprise, self._settings)
             if sighting.kind == "alert" and sighting.time < minute.start - STALE:
@@ -109,7 +121,7 @@ class IncidentBook:
                 self._rate(cluster, t)
                 touched[cluster.id] = None
             if sighting.kind == "alert" and (cluster is not None or (sighting.level or 0) >= Level.medium):
-                signals.append(_signal(sighting, weight, why))
+                signals.append(signal_of(sighting, weight, why))
         updates += [self._tell(self._clusters[name]) for name in touched if self._tells(name)]
         if len(self._clusters) > self._settings.max_open:
             updates += self._evict(self._now)
@@ -201,7 +213,7 @@ class IncidentBook:
         """Make the younger part of the older, whose id stays."""
         old, young = sorted((one, other), key=lambda cluster: (cluster.first, cluster.id))
         if young.told:
-            updates.append(IncidentUpdate(record(young, self._settings, "merged", old.id), "merged"))
+            updates.append(IncidentUpdate(self._record(young, "merged", old.id), "merged"))
         old.take_in(young)
         del self._clusters[young.id]
         for host in young.hosts:
@@ -226,7 +238,13 @@ class IncidentBook:
         severity = self._settings.severity(cluster.score)
         change = "new" if not cluster.told else "severity" if severity > cluster.severity else "grew"
         cluster.severity, cluster.told = severity, True
-        return IncidentUpdate(record(cluster, self._settings), change)  # type: ignore[arg-type]
+        return IncidentUpdate(self._record(cluster), change)  # type: ignore[arg-type]
+
+    def _record(
+        self, cluster: Cluster, state: Literal["open", "closed", "merged"] = "open", merged_into: str = ""
+    ) -> Incident:
+        held = self._held.between(cluster.hosts, cluster.first - HOUR, cluster.last + HOUR)
+        return record(cluster, self._settings, held, state, merged_into)
 
     def _sweep(self, now: int) -> list[IncidentUpdate]:
         """Close what is over; forget what never became an incident and no longer weighs."""
@@ -237,7 +255,9 @@ class IncidentBook:
             if not self._takes_in(cluster, now) or (faded and now - cluster.active > NEAR):
                 over.append(cluster)
         self._recent = {shared: known for shared, known in self._recent.items() if now - known[0] <= LINKED}
-        return self._close(over)
+        closed = self._close(over)
+        self._held.forget(now - int(max(1.0, self._settings.idle_hours) * HOUR))
+        return closed
 
     def _evict(self, now: int) -> list[IncidentUpdate]:
         """Close those of least risk, an eighth at once."""
@@ -252,7 +272,7 @@ class IncidentBook:
             for name in gone:
                 del self._clusters[name]
             self._by_host = {host: name for host, name in self._by_host.items() if name not in gone}
-        return [IncidentUpdate(record(cluster, self._settings, "closed"), "closed") for cluster in over if cluster.told]
+        return [IncidentUpdate(self._record(cluster, "closed"), "closed") for cluster in over if cluster.told]
 
     def snapshot(self) -> bytes:
         """Return the state as versioned bytes."""
@@ -265,6 +285,7 @@ class IncidentBook:
                 self._recent,
                 self._swept,
                 self._now,
+                self._held,
             )
         )
 
@@ -282,28 +303,5 @@ class IncidentBook:
         book._fleet = Fleet.restore(saved.fleet)
         book._clusters = {cluster.id: cluster for cluster in saved.clusters}
         book._by_host, book._recent = saved.by_host, saved.recent
-        book._swept, book._now = saved.swept, saved.now
+        book._swept, book._now, book._held = saved.swept, saved.now, saved.held
         return book
-
-
-def _signal(sighting: Sighting, weight: float, why: str) -> Signal:
-    """Return another system's alert as a signal of ours: medium if that system says so, or if it weighs as much."""
-    told = sighting.level if sighting.level is not None else Level.low
-    level = Level.medium if weight >= 3.0 else Level.low
-    (_, event_id, raw), *more = sighting.cites
-    return Signal(
-        kind="alert",
-        rule=sighting.rule,
-        name=sighting.name,
-        level=max(level, min(told, Level.high)),
-        entity=sighting.host,
-        time=sighting.time,
-        reason=why or "part of an incident",
-        techniques=sighting.techniques,
-        tactics=sighting.tactics,
-        event_id=event_id,
-        raw=raw,
-        count=sighting.count,
-        last=sighting.last,
-        more=tuple(more),
-    )

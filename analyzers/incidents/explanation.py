@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 from analyzers.incidents.cluster import Cluster, Print
 from analyzers.incidents.settings import IncidentSettings
+from analyzers.incidents.suppressed import Held
 from state.alerts import iso
 from state.incidents import Incident
 
@@ -18,6 +20,8 @@ MAX_HOSTS = 100
 MAX_OTHERS = 50
 #: Fingerprints that the explanation goes through.
 REASONS = 10
+#: What was suppressed, that it goes through.
+HELD = 5
 #: A citation: the id of an event in brackets, ``topic-partition-offset``.
 CITATION = re.compile(r"\[([^\[\]\n]+-\d+-\d+)\]")
 #: ATT&CK's tactics in the order of the kill chain, with what to look at next.
@@ -59,10 +63,11 @@ def citations(explanation: str) -> list[str]:
 def record(
     cluster: Cluster,
     settings: IncidentSettings,
+    held: Sequence[Held] = (),
     state: Literal["open", "closed", "merged"] = "open",
     merged_into: str = "",
 ) -> Incident:
-    """Return a cluster as an incident."""
+    """Return a cluster as an incident; ``held`` is what was suppressed on its hosts meanwhile."""
     prints = ranked(cluster)
     tactics = tuple(sorted(cluster.tactics, key=_stage))
     hosts = by_risk(prints)
@@ -81,7 +86,7 @@ def record(
         alerts=tuple(dict.fromkeys(alert for mark in prints for alert in mark.alerts))[:MAX_ALERTS],
         evidence=evidence(prints),
         title=title(prints, hosts),
-        explanation=explain(cluster, prints, hosts, tactics, settings),
+        explanation=explain(cluster, prints, hosts, tactics, settings, held),
         aliases=tuple(cluster.aliases),
         merged_into=merged_into,
     )
@@ -120,9 +125,17 @@ def title(prints: list[Print], hosts: list[str]) -> str:
 
 
 def explain(
-    cluster: Cluster, prints: list[Print], hosts: list[str], tactics: tuple[str, ...], settings: IncidentSettings
+    cluster: Cluster,
+    prints: list[Print],
+    hosts: list[str],
+    tactics: tuple[str, ...],
+    settings: IncidentSettings,
+    held: Sequence[Held] = (),
 ) -> str:
-    """Return what happened, where, since when, why it is said, and what to look at; each claim with its events."""
+    """Return what happened, where, since when, why it is said, and what to look at; each claim with its events.
+
+    And what was suppressed on its hosts meanwhile.
+    """
     count = sum(mark.count for mark in prints)
     rules = len({(mark.kind, mark.rule) for mark in prints})
     lines = [
@@ -150,6 +163,13 @@ def explain(
         )
     if len(prints) > REASONS:
         lines.append(f"- and {_some(len(prints) - REASONS, 'further fingerprint')} of less weight.")
+    if held:
+        said = "; ".join(
+            f"{_plain(each.name, 120)} ({_plain(each.rule, 60)}) {_some(each.count, 'time')} on {each.host} from "
+            f"{iso(each.first)} to {iso(each.last)}, by {each.suppression}"
+            for each in held[:HELD]
+        )
+        lines.append(f"Suppressed, and no part of the risk: {said}{_rest(len(held) - HELD)}.")
     lines.append(f"Next: {'; '.join(_next(prints, hosts, tactics))}.")
     return "\n".join(lines)
 

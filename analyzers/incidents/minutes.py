@@ -55,7 +55,7 @@ class Minutes:
         #: Items by the window they are counted with: those that will be heard of, and those that were.
         self._expected: dict[int, int] = {}
         self._came: dict[int, int] = {}
-        self._waiting: dict[int, dict[tuple[str, str, str], Sighting]] = {}
+        self._waiting: dict[int, dict[tuple[str, str, str, str], Sighting]] = {}
         self._born: list[tuple[str, int]] = []
         self._left: list[tuple[int, int]] = []
 
@@ -75,7 +75,7 @@ class Minutes:
             self._left.append((heard.window, heard.left))
         for sighting in heard.sightings:
             minute = self._waiting.setdefault(sighting.minute, {})
-            key = (sighting.host, sighting.kind, sighting.rule)
+            key = _key(sighting)
             known = minute.get(key)
             minute[key] = sighting if known is None else known.joined(sighting)
 
@@ -123,6 +123,9 @@ class Minutes:
         minutes._shards, minutes._expected, minutes._came = saved.shards, saved.expected, saved.came
         minutes._born, minutes._left = saved.born, saved.left
         for sighting in saved.sightings:
-            key = (sighting.host, sighting.kind, sighting.rule)
-            minutes._waiting.setdefault(sighting.minute, {})[key] = sighting
+            minutes._waiting.setdefault(sighting.minute, {})[_key(sighting)] = sighting
         return minutes
+
+
+def _key(sighting: Sighting) -> tuple[str, str, str, str]:
+    return (sighting.host, sighting.kind, sighting.rule, sighting.suppressed)

@@ -8,7 +8,7 @@ import msgspec
 
 from analyzers.anomaly.rarity_fleet import key_of
 from analyzers.anomaly.surprise import Standing
-from state.alerts import MAX_EVIDENCE, Level
+from state.alerts import MAX_EVIDENCE, Level, Signal
 
 #: Rules of other systems that are told apart on a host in a minute; the rest is counted under MORE.
 MAX_RULES = 64
@@ -106,6 +106,8 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
     opened: int = 0
     #: What the host has shown of the rule before; ``None``: it was told of this minute already.
     standing: Standing | None = None
+    #: Id of the suppression that it meets; empty: none.
+    suppressed: str = ""
 
     @property
     def value(self) -> str:
@@ -113,12 +115,15 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
         return f"{self.kind}:{self.rule}"
 
     @property
-    def order(self) -> tuple[int, str, str, str]:
+    def order(self) -> tuple[int, str, str, str, str]:
         """Return its place in the canonical order within a minute."""
-        return (self.time, self.host, self.kind, self.rule)
+        return (self.time, self.host, self.kind, self.rule, self.suppressed)
 
     def joined(self, other: Sighting) -> Sighting:
-        """Return what this and another of the same host, minute, kind and rule say together, whichever was first."""
+        """Return what this and another of the same host, minute, kind, rule and suppression say together.
+
+        It does not matter which was first.
+        """
         first = min(self, other, key=lambda sighting: (sighting.time, sighting.reason, sighting.name))
         levels = [level for level in (self.level, other.level) if level is not None]
         return msgspec.structs.replace(
@@ -132,6 +137,30 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
             links=tuple(sorted({*self.links, *other.links})[:MAX_LINKS]),
             standing=self.standing if self.standing is not None else other.standing,
         )
+
+
+def signal_of(sighting: Sighting, weight: float, why: str) -> Signal:
+    """Return another system's alert as a signal of ours: medium if that system says so, or if it weighs as much."""
+    told = sighting.level if sighting.level is not None else Level.low
+    level = Level.medium if weight >= 3.0 else Level.low
+    (_, event_id, raw), *more = sighting.cites
+    return Signal(
+        kind="alert",
+        rule=sighting.rule,
+        name=sighting.name,
+        level=max(level, min(told, Level.high)),
+        entity=sighting.host,
+        time=sighting.time,
+        reason=why or "part of an incident",
+        techniques=sighting.techniques,
+        tactics=sighting.tactics,
+        event_id=event_id,
+        raw=raw,
+        count=sighting.count,
+        last=sighting.last,
+        more=tuple(more),
+        suppressed=sighting.suppressed,
+    )
 
 
 class Heard(msgspec.Struct, frozen=True, gc=False):

@@ -46,7 +46,8 @@ class Watch:
         found = []
         for signal in signals:
             value = f"{signal.kind}:{signal.rule}"
-            standing = self._learn({value: 1.0}, minute)
+            # What is suppressed is as if it had not been: the same rule elsewhere on the host stays as rare as it is.
+            standing = {} if signal.suppressed else self._learn({value: 1.0}, minute)
             found.append(sighting_of(signal, minute, links, standing.get(value)))
         return found
 
@@ -125,4 +126,5 @@ def sighting_of(signal: Signal, minute: int, links: tuple[str, ...] = (), standi
         links,
         signal.opened,
         standing,
+        signal.suppressed,
     )

@@ -34,6 +34,15 @@ _SAME_FIELD = re.compile(
     r"(?:event_?id|event_?code|\bcode|port|status|logon_?type|version|severity|level)$", re.IGNORECASE
 )
 
+#: Fields that are another in each event, and mean nothing: ids of connections and records, sender's ports, processes.
+_OWN_FIELD = re.compile(
+    r"^(?:uid|fuids?|(?:orig|resp)_fuids|conn_uids?|community_id|flow_id|tx_id|id\.orig_p|src_?port|source\.?port|IpPort"
+    r"|SourcePort(?:Name)?|record_?(?:id|number)|EventRecordI[dD]|RecordNumber|(?:new)?process_?id|pid|ppid|thread_?id"
+    r"|ParentProcessId|SourceProcessId|TargetProcessId|SourceThreadId|ThreadID|process\.(?:parent\.)?(?:pid|thread\.id)"
+    r"|event\.sequence)$",
+    re.IGNORECASE,
+)
+
 _PIECES = re.compile(
     r"(?P<time>\b(?:19|20)\d\d-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?)"
     r"|(?P<guid>\{?\b[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\b\}?)"
@@ -61,6 +70,8 @@ class Names:
     >>> names.learn("user", "ann")
     >>> names.abstracted("user", "ann"), names.abstracted("message", "ann on web-3 from 10.1.2.3 to 8.8.8.8, pid=4711")
     ('[user-1]', '[user-1] on [host-1] from [ip-private-1] to [ip-public-1], pid=[pid-1]')
+    >>> names.abstracted("uid", "CHhAvVGS1DHFjwGM9"), names.abstracted("id.resp_p", "443")
+    ('[number-1]', '443')
     >>> names.restored("[user-1] came from [ip-public-1] [ip-public-9]")
     'ann came from 8.8.8.8 [ip-public-9]'
     """
@@ -89,6 +100,8 @@ class Names:
 
     def abstracted(self, field: str, value: str) -> str:
         """Return the value of a field with placeholders in it, names by what was learnt before."""
+        if _OWN_FIELD.search(field) and 0 < len(value) <= 64:
+            return self._placeholder("number", value)
         if _SAME_FIELD.search(field) and len(value) <= 12:
             return value
         kept = _HASH_FIELD.search(field) is not None

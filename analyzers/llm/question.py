@@ -38,6 +38,10 @@ _ESCAPED = re.compile(
 )
 
 
+#: What a reason says of this one event, or of the cost of asking: no part of the question.
+_OWN = re.compile(r", stakes [0-9.]+|; about .*$", re.DOTALL)
+
+
 class Question:
     """One escalation as a model is shown it.
 
@@ -137,7 +141,7 @@ class Question:
     def _fitting(self, signals: list[dict[str, Any]], recent: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the document, its values as long as all of them fit."""
         longest = LONGEST
-        because = self._shown("", self.escalation.reason)
+        because = self._shown("", _OWN.sub("", self.escalation.reason))
         while True:
             document = self._build(because, signals, recent, longest)
             if len(json.dumps(document)) <= self.limit:
@@ -223,9 +227,10 @@ def _coarse(value: float) -> str:
     """
     if value <= 0:
         return "none"
-    if value < 1:
+    # What is counted here decays: a second later one is a little less.
+    if value < 0.5:
         return "under 1"
-    power = 10 ** (len(str(int(value))) - 1)
+    power = 10 ** (len(str(max(1, round(value)))) - 1)
     return f"{power} to {power * 10 - 1}"
 
 

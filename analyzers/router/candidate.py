@@ -61,6 +61,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     window: int = 0
     #: What the text judge says of its text; None: it read none.
     reading: Reading | None = None
+    #: What was shed when it was read, because the flow was behind: 0 nothing, 1 the LLM and most texts, 2 all of them.
+    shed: int = 0
 
     @property
     def order(self) -> tuple[int, str, int]:

@@ -66,20 +66,22 @@ class Keywords:
         return scan_of([*self._fragments, *(f'"{name}"' for name in names)])
 
 
-def scan_of(texts: Sequence[str]) -> tuple[Scan, Scan]:
+def scan_of(texts: Sequence[str], cased: Sequence[str] = ()) -> tuple[Scan, Scan]:
     """Return what tells that none of some case-folded texts is in a message, in any case, however escaped.
 
-    The first takes any message, the second those of ASCII alone: patterns of two bytes make a scan slow.
+    Nor any of the ``cased`` in just that case. The first takes any message, the second those of ASCII alone: patterns
+    of two bytes make a scan slow.
     """
-    if not texts:
+    if not texts and not cased:
         return _never, _never
-    wanted = [text.encode() for text in texts]
-    return _scan([*wanted, *_ESCAPES, *(letter.encode() for letter in _FOLDING)]), _scan([*wanted, *_ESCAPES])
+    wanted = [*(text.encode() for text in texts), *_ESCAPES]
+    exact = [text.encode() for text in cased]
+    return _scan([*wanted, *(letter.encode() for letter in _FOLDING)], exact), _scan(wanted, exact)
 
 
-def searcher(texts: Sequence[str]) -> Callable[[bytes], list[int]]:
-    """Return what tells which of some case-folded texts, by place, stand in a message in any case, unescaped."""
-    database = _database([text.encode() for text in texts])
+def searcher(texts: Sequence[str], cased: Sequence[str]) -> Callable[[bytes], list[int]]:
+    """Return what tells which of some texts, by place, stand in a message unescaped: the first in any case."""
+    database = _database([text.encode() for text in texts], [text.encode() for text in cased])
 
     def search(raw: bytes) -> list[int]:
         hits: list[int] = []
@@ -94,7 +96,7 @@ def _never(raw: bytes) -> bool:
     return True
 
 
-def _scan(texts: Sequence[bytes]) -> Scan:
+def _scan(texts: Sequence[bytes], cased: Sequence[bytes]) -> Scan:
     """Return what tells whether none of the texts is in a message."""
     database: hyperscan.Database | None = None
     hits: list[int] = []
@@ -102,7 +104,7 @@ def _scan(texts: Sequence[bytes]) -> Scan:
     def clean(raw: bytes) -> bool:
         nonlocal database
         if database is None:
-            database = _database(texts)
+            database = _database(texts, cased)
         if raw:
             database.scan(raw, match_event_handler=note, context=hits)
             if hits:
@@ -131,13 +133,14 @@ def shortened(fragments: Iterable[str]) -> list[str]:
     return found
 
 
-def _database(texts: Sequence[bytes]) -> hyperscan.Database:
+def _database(texts: Sequence[bytes], cased: Sequence[bytes]) -> hyperscan.Database:
     database = hyperscan.Database()
     database.compile(
-        expressions=list(texts),
-        ids=list(range(len(texts))),
-        elements=len(texts),
-        flags=hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_CASELESS,
+        expressions=[*texts, *cased],
+        ids=list(range(len(texts) + len(cased))),
+        elements=len(texts) + len(cased),
+        flags=[hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_CASELESS] * len(texts)
+        + [hyperscan.HS_FLAG_SINGLEMATCH] * len(cased),
         literal=True,
     )
     return database
@@ -146,9 +149,10 @@ def _database(texts: Sequence[bytes]) -> hyperscan.Database:
 def fragment(literal: str) -> str:
     """Return the longest part of a case-folded text that JSON writes in one way, or nothing; as JSON writes it.
 
-    >>> fragment("sekurlsa::x"), fragment("/etc/passwd"), fragment('"\\\\x'), fragment("4624")
-    ('sekurlsa::x', 'passwd', '\\\\"\\\\\\\\x', '')
+    >>> fragment("sekurlsa::x"), fragment("/etc/passwd"), fragment('"\\\\x'), fragment("4624"), fragment("&&")
+    ('sekurlsa::x', 'passwd', '\\\\"\\\\\\\\x', '', '&&')
     """
     runs = [run for run in _PLAIN.findall(literal) if not _NUMERIC.fullmatch(run)]
     best: str = max(runs, key=len, default="").replace("\\", "\\\\").replace('"', '\\"')
-    return best if len(best) >= MIN_FRAGMENT else ""
+    # Two letters are in any message, two signs are not.
+    return best if len(best) >= MIN_FRAGMENT or (len(best) == 2 and not best.isalnum() and best == literal) else ""

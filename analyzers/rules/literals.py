@@ -98,6 +98,13 @@ class FieldAtoms:
         budget.join(self._found)
 
     @property
+    def contained(self) -> list[tuple[str, int]]:
+        """Return the literals of ASCII that may stand anywhere in a text, with their atoms' numbers."""
+        return [
+            (atom.literal, number) for atom, number in self._parts if atom.op == "contains" and atom.literal.isascii()
+        ]
+
+    @property
     def ready(self) -> bool:
         """Return whether what searches texts was compiled, which is done when first needed."""
         return self._scan.ready or self._patterns.ready

@@ -30,6 +30,8 @@ MANY = 64
 
 #: Alternatives on (field, atom), one of which holds in every event that meets the node.
 Clause = tuple[tuple[str, Atom], ...]
+#: A text that is in a field of every event that meets the node, and whether in just that case; else it is case-folded.
+Spelled = tuple[str, str, bool]
 #: What met the rule: field, how the rule puts it, the value.
 Evidence = list[tuple[str, str, str]]
 
@@ -39,6 +41,8 @@ class Branch(msgspec.Struct, frozen=True, gc=False):
 
     clauses: tuple[Clause, ...]
     excluding: Clause
+    #: What every event that meets it holds besides.
+    spelled: tuple[Spelled, ...] = ()
 
 
 class Node(msgspec.Struct, frozen=True, gc=False):
@@ -58,7 +62,11 @@ class Node(msgspec.Struct, frozen=True, gc=False):
 
     def branches(self) -> list[Branch]:
         """Return ways to meet this part, one of which is that of every event that does."""
-        return [Branch(tuple(self.clauses()), self.excluding())]
+        return [Branch(tuple(self.clauses()), self.excluding(), self.spelled())]
+
+    def spelled(self) -> tuple[Spelled, ...]:
+        """Return texts that are in certain fields of every event that meets this part; not all of them."""
+        return ()
 
     def sufficient(self) -> Clause:
         """Return alternatives of which each alone means that an event meets this part; not all of them."""
@@ -96,9 +104,17 @@ class And(Node, frozen=True, gc=False, tag="and"):
         for part in self.parts:
             ways = part.branches()
             if len(found) * len(ways) > MAX_BRANCHES:
-                ways = [Branch(tuple(part.clauses()), part.excluding())]
-            found = [Branch(one.clauses + way.clauses, one.excluding + way.excluding) for one in found for way in ways]
+                ways = [Branch(tuple(part.clauses()), part.excluding(), part.spelled())]
+            found = [
+                Branch(one.clauses + way.clauses, one.excluding + way.excluding, one.spelled + way.spelled)
+                for one in found
+                for way in ways
+            ]
         return found
+
+    def spelled(self) -> tuple[Spelled, ...]:
+        """Return the texts of all parts."""
+        return tuple(each for part in self.parts for each in part.spelled())
 
     def sufficient(self) -> Clause:
         """Return what suffices for the one part; more parts take more than one test."""
@@ -247,6 +263,12 @@ class Field(Node, frozen=True, gc=True, dict=True, tag="field"):
         if len(atoms) > MAX_CLAUSE or any(atom is None for atom in atoms):
             return []
         return [tuple((self.name, atom) for atom in atoms if atom is not None)]
+
+    def spelled(self) -> tuple[Spelled, ...]:
+        """Return the texts of the one test, if it is a pattern; of several tests it is not known which is met."""
+        if len(self.tests) != 1 or not isinstance(self.tests[0], Regex):
+            return ()
+        return tuple((self.name, text, cased) for text, cased in self.tests[0].texts)
 
     def sufficient(self) -> Clause:
         """Return the tests that are nothing but cheap."""

@@ -24,6 +24,8 @@ from state.events import Fields
 
 #: Clauses a rule that are checked.
 LAYERS = 4
+#: Beginning of a long text in which what excludes rules is looked for first, characters.
+HEAD = 512
 #: Tests a rule of which each excludes it.
 MAX_EXCLUDING = 256
 #: Bytes, about, that all texts remembered may take, of all fields and kinds.
@@ -125,7 +127,7 @@ class Prefilter:
             for name, atom in column.excluding:
                 if name in fields:  # another field to read would cost more than it spares
                     fields[name][atom] = fields[name].get(atom, 0) | 1 << (LAYERS * count + here)
-        self._tables = [(name, Table(index.fields[name], bits, index.budget)) for name, bits in fields.items()]
+        self._tables = [(name, Table(index.fields[name], bits, index.budget, count)) for name, bits in fields.items()]
         #: Fields looked up by name, side by side with what tells their bits; and those that take more than that.
         self._names: tuple[str, ...] = ()
         self._memories: tuple[dict[str, int], ...] = ()
@@ -196,15 +198,45 @@ class Prefilter:
 class Table:
     """The clauses that a text of one field satisfies, as bits of one prefilter; texts met lately are remembered."""
 
-    __slots__ = ("_atoms", "_budget", "_by_atom", "bits")
+    __slots__ = ("_atoms", "_budget", "_by_atom", "_concerned", "_excluding", "bits")
 
-    def __init__(self, atoms: FieldAtoms, by_atom: dict[int, int], budget: Budget) -> None:
+    def __init__(self, atoms: FieldAtoms, by_atom: dict[int, int], budget: Budget, count: int) -> None:
         self._atoms = atoms
         self._by_atom = by_atom
         self._budget = budget
         #: By text, as the event has it.
         self.bits: dict[str, int] = {}
         budget.join(self.bits)
+        #: The branches that ask for this field, and what excludes which of them; nothing where that cannot be all.
+        self._concerned = 0
+        for bits in by_atom.values():
+            for layer in range(LAYERS):
+                self._concerned |= bits >> (layer * count) & ((1 << count) - 1)
+        found = [(text, by_atom.get(number, 0) >> (LAYERS * count)) for text, number in atoms.contained]
+        self._excluding = [(text, bits) for text, bits in found if bits]
+        together = 0
+        for _, bits in self._excluding:
+            together |= bits
+        if self._concerned & ~together:
+            self._excluding = []
+
+    def excludes(self, text: str) -> bool:
+        """Return whether the beginning of a long text shows that no branch that asks for this field is met.
+
+        What a program says of itself stands in front, and takes a tenth of the time of a look for everything.
+        """
+        if not self._excluding:
+            return False
+        head = text[:HEAD].lower()
+        left = self._concerned
+        for place, (literal, bits) in enumerate(self._excluding):
+            if literal in head:
+                left &= ~bits
+                if not left:
+                    if place:
+                        self._excluding.insert(0, self._excluding.pop(place))
+                    return True
+        return False
 
     def find(self, text: str) -> int:
         """Return the bits of the clauses that a text satisfies."""

@@ -33,6 +33,8 @@ MAX_SEARCHED, MAX_REPEATS = 1_000, 200
 _SAME = frozenset("dDwWsSbBAztnr")
 #: Shortest literal that is worth a prefilter.
 MIN_LITERAL = 3
+#: Texts of a pattern that are looked for, at most.
+MAX_TEXTS = 6
 
 
 class Regex(Test, frozen=True, dict=True, omit_defaults=True, tag="re"):
@@ -58,6 +60,11 @@ class Regex(Test, frozen=True, dict=True, omit_defaults=True, tag="re"):
     def necessary(self) -> Atom | None:
         """Return the literal that every match contains."""
         return Atom("contains", self.literal) if self.literal else None
+
+    @cached_property
+    def texts(self) -> tuple[tuple[str, bool], ...]:
+        """Return texts that every match contains, each with whether it does in just that case."""
+        return necessary_texts(self.pattern, re.RegexFlag(self.flags))
 
     @cached_property
     def sought(self) -> Atom | None:
@@ -207,31 +214,66 @@ def necessary_literal(pattern: str, flags: re.RegexFlag) -> str:
     >>> necessary_literal(r"(?:foo|bar)-[Ii]nvoke\\s+x*y", re.NOFLAG)
     '-invoke'
     """
-    if "[:" in pattern:  # RE2 reads a character class here, Python's parser does not.
+    tree = _parsed(pattern, flags)
+    if tree is None:
         return ""
-    try:
-        tree = sre_parser.parse(pattern, int(flags))
-    except (re.error, OverflowError, RecursionError):
-        return ""
-    runs: list[str] = [""]
-    _runs(list(tree), runs)
-    best = max(runs, key=len)
+    best = max(_runs(list(tree), _letter), key=len)
     return best if len(best) >= MIN_LITERAL else ""
 
 
-def _runs(tree: list[Any], runs: list[str]) -> None:
+def necessary_texts(pattern: str, flags: re.RegexFlag) -> tuple[tuple[str, bool], ...]:
+    """Return ASCII texts that every match contains, each with whether it does in just that case; else case-folded.
+
+    >>> necessary_texts(r"cmd.{0,5}(?:/c|/r).+powershell", re.NOFLAG), necessary_texts("(?i)SET.*&&", re.NOFLAG)
+    ((('powershell', True), ('cmd', True)), (('set', False), ('&&', False)))
+    """
+    tree = _parsed(pattern, flags)
+    if tree is None:
+        return ()
+    cased = not (tree.state.flags & re.IGNORECASE or _folds(list(tree)))
+    runs = dict.fromkeys(_runs(list(tree), _exactly if cased else _letter))
+    worth = [run for run in runs if len(run) >= MIN_LITERAL or (len(run) == 2 and not any(map(str.isalnum, run)))]
+    return tuple((run, cased) for run in sorted(worth, key=len, reverse=True)[:MAX_TEXTS])
+
+
+def _parsed(pattern: str, flags: re.RegexFlag) -> Any:
+    if "[:" in pattern:  # RE2 reads a character class here, Python's parser does not.
+        return None
+    try:
+        return sre_parser.parse(pattern, int(flags))
+    except (re.error, OverflowError, RecursionError):
+        return None
+
+
+def _folds(tree: list[Any]) -> bool:
+    """Return whether case does not matter in some part."""
     for op, argument in tree:
-        letter = _letter(op, argument)
+        if op is sre.SUBPATTERN and (argument[1] & re.IGNORECASE or _folds(list(argument[3]))):
+            return True
+        if op in (sre.MAX_REPEAT, sre.MIN_REPEAT) and _folds(list(argument[2])):
+            return True
+    return False
+
+
+def _runs(tree: list[Any], letter_of: Callable[[Any, Any], str], runs: list[str] | None = None) -> list[str]:
+    found = [""] if runs is None else runs
+    for op, argument in tree:
+        letter = letter_of(op, argument)
         if letter:
-            runs[-1] += letter
+            found[-1] += letter
         elif op is sre.SUBPATTERN:
-            _runs(list(argument[3]), runs)
+            _runs(list(argument[3]), letter_of, found)
         elif op in (sre.MAX_REPEAT, sre.MIN_REPEAT) and argument[0] >= 1:
-            runs.append("")
-            _runs(list(argument[2]), runs)
-            runs.append("")
+            found.append("")
+            _runs(list(argument[2]), letter_of, found)
+            found.append("")
         elif op is not sre.AT:
-            runs.append("")
+            found.append("")
+    return found
+
+
+def _exactly(op: Any, argument: Any) -> str:
+    return chr(argument) if op is sre.LITERAL and argument < 128 else ""
 
 
 def _letter(op: Any, argument: Any) -> str:

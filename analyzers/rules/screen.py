@@ -29,6 +29,8 @@ DOUBT, MAX_DOUBT = 250, 32_000
 #: Lessons kept: what is rare today may be in every message of another host, or hour.
 LESSONS = 6
 
+#: A text that is looked for, and whether in just that case.
+Literal = tuple[str, bool]
 #: Branches with their routes.
 Branches = Sequence[tuple[Column, Route]]
 P = TypeVar("P")
@@ -106,7 +108,7 @@ class Screen(Generic[P]):
         if self._lessons.take(raw):
             literals, residual = self._lessons.choose()
             if literals:
-                self._scans = scan_of(literals)
+                self._scans = scan_of(*_parted(literals))
                 self._rest = self._decider_of(residual) if residual else None
             else:
                 self._rare = self._doubt = min(self._doubt * 4, MAX_DOUBT)
@@ -119,18 +121,21 @@ class _Lessons:
         self._branches = branches
         #: Of each branch, what may be searched for: alternatives, each some literals of which one is in the message.
         self._options = [_options(column, route) for column, route in branches]
-        self._literals = list(dict.fromkeys(text for each in self._options for option in each for text in option))
+        #: Those that are looked for in any case first.
+        self._literals = sorted(
+            dict.fromkeys(text for each in self._options for option in each for text in option), key=_is_cased
+        )
         self.possible = 0 < len(self._literals) <= MAX_LITERALS
         #: By literal, the messages of each lesson that hold it, as bits.
-        self._past: list[dict[str, int]] = []
-        self._now: dict[str, int] = {}
+        self._past: list[dict[Literal, int]] = []
+        self._now: dict[Literal, int] = {}
         self._taken = 0
         self._search: Callable[[bytes], list[int]] | None = None
 
     def take(self, raw: bytes) -> bool:
         """Look for all literals in a message; return whether that ends a lesson."""
         if self._search is None:
-            self._search = searcher(self._literals)
+            self._search = searcher(*_parted(self._literals))
         bit = 1 << self._taken
         for place in self._search(raw):
             text = self._literals[place]
@@ -142,12 +147,12 @@ class _Lessons:
         self._now, self._taken, self._search = {}, 0, None
         return True
 
-    def choose(self) -> tuple[list[str], Branches]:
+    def choose(self) -> tuple[list[Literal], Branches]:
         """Return the literals to search for, and the branches for which that does not pay; none if for none.
 
         What counts is the lesson in which most was found.
         """
-        best: list[tuple[int, int, list[int], tuple[str, ...]]] = []
+        best: list[tuple[int, int, list[int], tuple[Literal, ...]]] = []
         for place, options in enumerate(self._options):
             ranked = [(_most(held), len(option), held, option) for option in options for held in [self._held(option)]]
             most, _, held, option = min(ranked, default=(SAMPLE, 0, [], ()))
@@ -155,7 +160,7 @@ class _Lessons:
                 best.append((most, place, held, option))
         best.sort()
         limit = (FOUND if len(best) == len(self._options) else FOUND_BESIDE) * SAMPLE
-        kept: dict[int, tuple[str, ...]] = {}
+        kept: dict[int, tuple[Literal, ...]] = {}
         together = [0] * len(self._past)
         for _, place, held, option in best:
             together = [one | other for one, other in zip(together, held, strict=True)]
@@ -167,7 +172,7 @@ class _Lessons:
         residual = [branch for place, branch in enumerate(self._branches) if place not in kept]
         return list(dict.fromkeys(text for option in kept.values() for text in option)), residual
 
-    def _held(self, texts: Sequence[str]) -> list[int]:
+    def _held(self, texts: Sequence[Literal]) -> list[int]:
         found: list[int] = []
         for lesson in self._past:
             messages = 0
@@ -181,14 +186,29 @@ def _most(held: Sequence[int]) -> int:
     return max(messages.bit_count() for messages in held)
 
 
-def _options(column: Column, route: Route) -> list[tuple[str, ...]]:
+def _options(column: Column, route: Route) -> list[tuple[Literal, ...]]:
     """Return, for each clause that can be searched for, a literal of each of its alternatives."""
-    found: list[tuple[str, ...]] = []
+
+    def verbatim(name: str) -> bool:
+        alias = route.aliases.get(name.casefold())
+        return alias is None or alias.verbatim
+
+    found: list[tuple[Literal, ...]] = []
     for clause in column.clauses:
-        aliases = [route.aliases.get(name.casefold()) for name, _ in clause]
-        literal = all(atom.op != "regex" for _, atom in clause)
-        if literal and all(alias is None or alias.verbatim for alias in aliases):
-            texts = tuple(dict.fromkeys(fragment(atom.literal) for _, atom in clause))
-            if all(texts):
+        if all(atom.op != "regex" and verbatim(name) for name, atom in clause):
+            texts = tuple(dict.fromkeys((fragment(atom.literal), False) for _, atom in clause))
+            if all(text for text, _ in texts):
                 found.append(texts)
-    return found
+    for name, text, cased in column.branch.spelled:
+        if verbatim(name) and (part := fragment(text)):
+            found.append(((part, cased),))
+    return list(dict.fromkeys(found))
+
+
+def _parted(literals: Sequence[Literal]) -> tuple[list[str], list[str]]:
+    """Return the literals that are looked for in any case, and those in just theirs."""
+    return [text for text, cased in literals if not cased], [text for text, cased in literals if cased]
+
+
+def _is_cased(literal: Literal) -> bool:
+    return literal[1]

@@ -201,8 +201,11 @@ class _Values:
         for value, bits_of, table, bit in zip(picked, self._memories, self._tables, self._bits, strict=False):
             if type(value) is str:
                 # To hash a long text takes as long as a look into it; no such is remembered.
-                bits = bits_of.get(value) if len(value) <= MAX_CACHED_LENGTH else None
-                met |= table.find(value) if bits is None else bits
+                if len(value) <= MAX_CACHED_LENGTH:
+                    bits = bits_of.get(value)
+                    met |= table.find(value) if bits is None else bits
+                elif not table.excludes(value):
+                    met |= table.find(value)
             elif value is UNSET:
                 absent |= bit
             elif value is not None:

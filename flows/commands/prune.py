@@ -17,9 +17,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "prune",
         help="remove old host windows, incidents, alerts and evidence from Postgres",
-        description="Remove host windows, incidents, alerts and evidence whose event time is more than N days back. "
-        "Incidents and alerts that an analyst reviewed stay, with their evidence; so do the list of hosts and the "
-        "ledger. Escalations go N days after they were answered or refused and published, with what their calls cost.",
+        description="Remove host windows, incidents, alerts, evidence and counts of what was suppressed whose event "
+        "time is more than N days back. Incidents and alerts that an analyst reviewed stay, with their evidence; so do "
+        "suppressions, the list of hosts and the ledger. Escalations go N days after they were answered or refused and "
+        "published, with what their calls cost.",
     )
     parser.add_argument("--days", type=int, metavar="N", help="days to keep (default: postgres.retention_days)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
         escalations = TriageQueue(connections).prune(days)
     print(
         f"removed {pruned.days} days of host windows, {pruned.incidents} incidents, {pruned.alerts} alerts, "
-        f"{pruned.evidence} evidence events, {escalations} escalations"
+        f"{pruned.evidence} evidence events, {pruned.suppressed} counts of suppressed signals, "
+        f"{escalations} escalations"
     )
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.settings import Settings, load_settings
-from flows.telling import reaching, since, user
+from flows.telling import checked, reaching, since, user
 from flows.usage import UsageError
 
 if TYPE_CHECKING:
@@ -122,29 +122,12 @@ def run_set(args: argparse.Namespace) -> int:
         name=args.name,
         value=value,
     )
-    _checked(setting)
+    checked(setting, {})
     with reaching(settings):
         create(settings.kafka)
         write(settings.kafka, setting)
     print(json.dumps({"name": setting.name, "value": setting.value, **_change(setting)}))
     return 0
-
-
-def _checked(setting: Setting) -> None:
-    """Refuse what the flow would refuse, by the option that gave it."""
-    from state.control import Refusal, decode
-
-    found = decode(setting.encode())
-    if not isinstance(found, Refusal):
-        return
-    for field, said in (
-        ("reason", "--reason: one line of 1 to 1,000 printable characters"),
-        ("author", "--author: one line of 1 to 256 printable characters"),
-        ("from_time", "--from: a time from 2000 to 2099"),
-    ):
-        if f"$.{field}`" in found.detail:
-            raise UsageError(said)
-    raise UsageError(found.detail)
 
 
 def _timeline(settings: Settings) -> Timeline:

@@ -44,6 +44,10 @@ HEARTBEAT = 0.2
 #: Seconds without a sign of life after which the broker was away. Those who send to it were too: what they hold back
 #: comes once it is there again, and a partition is idle only when they have had the time to send it.
 OUTAGE = 2.0
+#: Over how long the rate of reading is measured, seconds.
+RATE = 5.0
+#: No measurement is under way: a partition that waits, or has nothing to read, is slow for other reasons.
+NOT_RATED = (0.0, -1)
 #: How often a partition without messages looks whether there are any, and how long a broker may be silent before it
 #: counts as away, seconds.
 LIFE_LOOK = 0.5
@@ -118,6 +122,8 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._sent_watermark = self._clock.watermark
         self._saved_offset: int | None = None
         self._wait = 0.0
+        #: When and where the rate of reading was last measured, and that rate, messages a second.
+        self._rated, self._rate = NOT_RATED, 0.0
         self._labels = {"topic": topic, "partition": number}
         self._life = liveness.partition(name)
         self._looked = 0.0
@@ -160,6 +166,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         if not self._pace.may_read(self._name):
             self._life.watermark = max(0, self._clock.watermark)
             self._hold.wait(now)
+            self._rated = NOT_RATED
             return []
         if self._hold.end(self._pending[-1].offset() + 1 if self._pending else self._next):
             self._at_end = False
@@ -250,10 +257,26 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             late=placed.late,
             future=placed.future,
             read_at=time.time(),
+            behind=0.0 if self._at_end else self._behind(),
             rules=versions[0],
             model=versions[1],
             first=offsets[0],
         )
+
+    def _behind(self) -> float:
+        """Return how long reading what waits in Kafka takes at the rate of late, seconds; 0 while that is unknown.
+
+        Not the age of messages: producers stamp them, and one that sends what is old would look like a flow that lags.
+        """
+        now = time.monotonic()
+        since, offset = self._rated
+        if offset < 0 or self._next < offset:
+            self._rated = (now, self._next)
+        elif now - since >= RATE:
+            self._rate = (self._next - offset) / (now - since)
+            self._rated = (now, self._next)
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, self._number), cached=True)
+        return max(0, high - self._next) / self._rate if self._rate > 0 else 0.0
 
     def _missing(self, offset: int) -> list[Batch]:
         """Account for offsets that do not exist before ``offset``, in the spans that lie wholly before its own."""
@@ -308,6 +331,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             self._at_end = True
+            self._rated = NOT_RATED
             self._hear()
             return
         self._at_end = False

@@ -30,6 +30,7 @@ def ensure_topics(settings: KafkaSettings, timeout: float = 10.0) -> list[str]:
     admin = AdminClient(settings.config())
     known = admin.list_topics(timeout=timeout).topics
     wanted = (*settings.telemetry, settings.alerts, settings.deadletter, settings.control)
+    wanted = (*wanted, settings.escalations, settings.verdicts)
     missing = [t for t in wanted if t not in known]
     if missing:
         for future in admin.create_topics([new_topic(t, settings) for t in missing]).values():
@@ -62,6 +63,20 @@ def list_partitions(settings: KafkaSettings, timeout: float = 10.0) -> list[str]
             raise ValueError(f"topic {topic} does not exist")
         names += [f"{topic}-{partition}" for partition in topics[topic].partitions]
     return sorted(names)
+
+
+def count_partitions(settings: KafkaSettings, topic: str, timeout: float = 10.0) -> int:
+    """Return how many partitions a topic has.
+
+    Raises:
+        ValueError: it does not exist.
+        KafkaException: the broker cannot be reached.
+    """
+    # Not asked for by name: some brokers create a topic that is asked for.
+    found = AdminClient(settings.config(log_level=0)).list_topics(timeout=timeout).topics.get(topic)
+    if found is None or found.error is not None:
+        raise ValueError(f"topic {topic} does not exist")
+    return len(found.partitions)
 
 
 class TopicIdentity(msgspec.Struct):

@@ -5,13 +5,15 @@ from typing import ClassVar
 from bytewax.outputs import DynamicSink
 
 from analyzers.alerts import AlertUpdate
+from state.escalations import Escalated
 from state.events import Rejected
 from state.incidents import IncidentUpdate
 from state.ledger import LedgerRow
+from state.suppressions import Suppressed
 from state.windows import HostSeen, HostWindow
 
 #: Everything the flow puts out.
-Out = AlertUpdate | IncidentUpdate | HostWindow | HostSeen | LedgerRow | Rejected
+Out = AlertUpdate | IncidentUpdate | HostWindow | HostSeen | LedgerRow | Rejected | Escalated | Suppressed
 
 
 class Sink(DynamicSink[Out]):

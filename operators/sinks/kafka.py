@@ -18,6 +18,7 @@ from operators.kafka import KafkaSettings, stopping
 from operators.liveness import liveness
 from operators.sinks import Out, Sink
 from operators.sinks.waiting import Waiting
+from state.escalations import Escalated
 from state.events import Rejected
 from state.incidents import IncidentUpdate
 
@@ -29,8 +30,8 @@ MAX_DEAD_LETTER = 65_536
 
 class KafkaSink(Sink):
     """At least once: an alert is written when it appears, under an id that a reader can drop repeats by; an incident
-    when it appears, becomes more severe, becomes part of another, or closes; a rejected message with its reason. While
-    the broker is away the flow waits."""
+    when it appears, becomes more severe, becomes part of another, or closes; a rejected message with its reason; what
+    an LLM is asked. While the broker is away the flow waits."""
 
     name = "kafka"
 
@@ -113,6 +114,12 @@ class KafkaSinkPartition(StatelessSinkPartition[Out]):
                 "topic": self._settings.alerts,
                 "key": item.incident.id.encode(),
                 "value": orjson.dumps(item.incident.message()),
+            }
+        if isinstance(item, Escalated) and item.asked:
+            return {
+                "topic": self._settings.escalations,
+                "key": item.escalation.host.encode(),
+                "value": item.escalation.encode(),
             }
         if isinstance(item, Rejected):
             topic, _, partition = item.origin.rpartition("-")

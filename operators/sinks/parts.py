@@ -10,6 +10,7 @@ from bytewax.outputs import StatelessSinkPartition
 from analyzers.alerts import AlertUpdate
 from operators.sinks import Out, Sink
 from state.alerts import Alert
+from state.escalations import Escalated
 from state.events import Rejected
 from state.incidents import Incident, IncidentUpdate
 from state.ledger import LedgerRow
@@ -26,7 +27,7 @@ class Part(msgspec.Struct):
 
 
 class PartsSink(Sink):
-    """Results of a replay, in files: ``part-<worker>.msgpack`` and ``rejected-<worker>.jsonl``."""
+    """Results of a replay, in files: ``part-<worker>.msgpack``, and JSON lines of what was rejected or escalated."""
 
     name = "parts"
 
@@ -44,10 +45,11 @@ class PartsPartition(StatelessSinkPartition[Out]):
     def __init__(self, folder: Path, worker: int) -> None:
         self._path = folder / f"part-{worker}.msgpack"
         self._rejected = (folder / f"rejected-{worker}.jsonl").open("wb")
+        self._escalations = (folder / f"escalations-{worker}.jsonl").open("wb")
         self._part = Part()
 
     def write_batch(self, items: list[Out]) -> None:
-        """Keep the last state of each alert, host and ledger row; write rejected messages out."""
+        """Keep the last state of each alert, host and ledger row; write rejected messages and escalations out."""
         part = self._part
         for item in items:
             if isinstance(item, AlertUpdate):
@@ -60,10 +62,13 @@ class PartsPartition(StatelessSinkPartition[Out]):
                 part.ledger[f"{item.topic}-{item.partition}-{item.bucket}"] = item
             elif isinstance(item, Rejected):
                 self._rejected.write(msgspec.json.encode(_described(item)) + b"\n")
+            elif isinstance(item, Escalated):
+                self._escalations.write(item.escalation.encode() + b"\n")
 
     def close(self) -> None:
         """Write the part."""
         self._rejected.close()
+        self._escalations.close()
         temporary = self._path.with_suffix(".tmp")
         temporary.write_bytes(msgspec.msgpack.encode(self._part))
         temporary.replace(self._path)

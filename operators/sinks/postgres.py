@@ -1,4 +1,5 @@
-"""Write alerts, evidence, incidents, host windows, hosts and the ledger to Postgres, by idempotent upsert."""
+"""Write alerts, evidence, incidents, host windows, hosts, the ledger and what was suppressed to Postgres, by idempotent
+upsert."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from state.incidents import IncidentUpdate
 from state.ledger import LedgerRow
 from state.postgres import DatabaseAway, PostgresSettings
 from state.store import Store
+from state.suppressions import Suppressed
 from state.windows import HostSeen, HostWindow
 
 log = logging.getLogger(__name__)
@@ -56,12 +58,14 @@ class PostgresPartition(StatelessSinkPartition[Out]):
         windows = [item for item in items if isinstance(item, HostWindow)]
         hosts = [item for item in items if isinstance(item, HostSeen)]
         ledger = [item for item in items if isinstance(item, LedgerRow)]
+        suppressed = [item for item in items if isinstance(item, Suppressed)]
         # Which copies were written on the way to the final ones depends on the order of arrival; what stays does not.
         full = [u.alert.id for u in updates if u.evidence and len(u.alert.evidence) >= MAX_EVIDENCE]
         with self._waiting.write():
             self._until_done(lambda: self._store.write_alerts(alerts))
             self._until_done(lambda: self._store.write_evidence(evidence))
             self._until_done(lambda: self._store.trim_evidence(full))
+            self._until_done(lambda: self._store.write_suppressed(suppressed))
             self._until_done(lambda: self._store.write_incidents(incidents))
             self._until_done(lambda: self._store.write_host_windows(windows))
             self._until_done(lambda: self._store.write_hosts(hosts))

@@ -22,6 +22,7 @@ from state.postgres import PostgresSettings, connect
 from state.reviews import find, review
 from state.revisions import migrate
 from state.store import Store
+from state.suppressions import Suppressed
 from tests.browser import sample
 from tests.browser.chromium import BINARY, Chromium
 
@@ -76,6 +77,10 @@ def test_what_arrives_what_was_alerted_and_why_are_on_the_page(
         click_alert(browser, row=1)
         for text in ("CRITICAL", "Raised by", "winnow.telemetry-", '"ParentImage": "C:\\\\Program Files'):
             browser.see(text)
+        # What is suppressed is listed as soon as it is.
+        assert "SUPPRESSED" not in browser.text()
+        store.write_suppressed([Suppressed("c-1", "ws-chen", "rule", "r", 0, 3, 0, 0)])
+        browser.see("SUPPRESSED: NO ALERTS OF THESE")
         # A new alert comes within seconds, and the open one stays open.
         store.write_alerts([an_alert("a-new", name="Fresh from the flow")])
         browser.see("1 newer, show them")

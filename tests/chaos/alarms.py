@@ -6,8 +6,13 @@ What each is to raise follows from the settings that come with them, not from ch
 - *loud* hosts pass the limit of bytes sent every minute: ``threshold``;
 - *crowded* hosts ask for a suspicious name every minute, having done so in as many earlier minutes as alerts are
   remembered of a host, and each time another one follows that is older than all of those: ``rule``, ``_overflow``;
+- *asked* hosts get a request every minute whose text is malicious and which no rule knows: ``text``;
+- *guarded* hosts are named by another system's alert every minute: ``alert``;
+- *visited* hosts get three requests within seconds every minute, which a rule of the test counts: ``correlation``;
 - *wanderers* come from a new address each, more than there are places for: ``hosts:overflow``;
 - a few messages in each partition and minute are gone before they are read: ``loss``.
+
+Of each kind with a host of its own one host is suppressed, and of the rule that alerts at once a part, for a while.
 """
 
 from __future__ import annotations
@@ -21,11 +26,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.integration.load import Load, Sent, partition_of
+from operators.control import create, write
+from state.control import Suppression, new_id
+from tests.integration.live import settings
+from tests.integration.load import START, Load, Sent, partition_of
 
 MINUTE = 60_000_000
-QUIET, LOUD, CROWDED = (
-    [f"10.30.{block}.{number}" for number in range(1, count + 1)] for block, count in ((0, 60), (1, 6), (2, 6))
+QUIET, LOUD, CROWDED, ASKED, GUARDED, VISITED = (
+    [f"10.30.{block}.{number}" for number in range(1, count + 1)]
+    for block, count in ((0, 80), (1, 6), (2, 6), (4, 5), (5, 5), (6, 5))
 )
 #: Minutes for which the quiet ones are known before the traffic, long enough for a scorer.
 KNOWN = 168
@@ -38,8 +47,22 @@ PLACES = 32 * 9
 #: Messages of a partition that are gone in a minute.
 GONE = 2
 _GONE_UID = b'"uid":"Cgone"'
+#: The rule that knows the other one.
+_INJECTION = "c3cc5d83-b12a-4c82-8c54-8dfa2fe75bf1"
+#: What is suppressed: rule, host, fields.
+_SUPPRESSED: tuple[tuple[str | None, str | None, dict[str, str]], ...] = (
+    ("bytes_out", LOUD[0], {}),
+    (None, QUIET[0], {}),
+    (None, ASKED[0], {}),
+    (None, GUARDED[0], {}),
+    (None, VISITED[0], {}),
+    (_INJECTION, None, {"uri": "*union*users*", "destination.port": "80"}),
+)
+#: Injected SQL that the text judge knows and no rule does.
+_UNKNOWN = b"/item?q=1%20rlike%20(case%20when%201%3D1%20then%201%20else%200x28%20end)"
 
 SETTINGS = {
+    "WINNOW_RULES__PATHS": json.dumps([str(Path(__file__).parent / "rules")]),
     "WINNOW_ALERTS__MAX_OPEN": str(MAX_OPEN),
     "WINNOW_LIMITS__HOSTS": str(PLACES),
     # Every large transfer is to be said. River's scorer does not get used to them, the light one does.
@@ -74,6 +97,9 @@ class Alarms:
             # Before that: often enough for them not to be taken for gone.
             for minute in range(0, KNOWN, 8):
                 yield _conn(first - minute * MINUTE, host, 1)
+        for host in (*ASKED, *GUARDED, *VISITED):
+            # Before the wanderers take all places.
+            yield _conn(first - MINUTE, host, 1)
         for host in CROWDED:
             for minute in range(1, MAX_OPEN + 1):
                 yield _query(first + MINUTE, host, first - minute * MINUTE)
@@ -90,6 +116,13 @@ class Alarms:
                 yield _query(now, host, now)
                 if minute > 1:
                     yield _query(now, host, first - (MAX_OPEN + chance.randint(2, 60)) * MINUTE)
+            for host in ASKED:
+                yield _request(start + chance.randrange(MINUTE), host, _UNKNOWN)
+            for host in GUARDED:
+                yield _alert(start + chance.randrange(MINUTE), host)
+            for host in VISITED:
+                now = start + chance.randrange(MINUTE - 3_000_000)
+                yield from (_request(now + second * 1_000_000, host, b"/beacon") for second in range(3))
             for number in range(WANDERERS):
                 now = start + chance.randrange(MINUTE)
                 host = f"10.{chance.randint(64, 127)}.{chance.randint(0, 255)}.{chance.randint(1, 254)}"
@@ -97,6 +130,19 @@ class Alarms:
             for key in anyone:
                 now = start + chance.randrange(MINUTE)
                 yield from (_conn(now, key, 1, uid=_GONE_UID) for _ in range(GONE))
+
+
+def suppress(bootstrap: str, topic: str) -> None:
+    """Tell the flow what is suppressed: from some minutes after the traffic begins, for a quarter of an hour."""
+    told = settings(bootstrap, topic).kafka
+    create(told)
+    for rule, entity, fields in _SUPPRESSED:
+        since = START + 5 * MINUTE + 30_000_000
+        message = Suppression(
+            version=1, id=new_id(), author="chaos", reason="test", written_at=START, from_time=since, rule=rule,
+            entity=entity, until_time=since + 15 * MINUTE, fields=fields,
+        )  # fmt: skip
+        write(told, message)
 
 
 def kinds(alerts: list[Any]) -> Counter[str]:
@@ -151,9 +197,19 @@ def _query(now: int, host: str, time: int) -> Sent:
 
 def _injection(now: int, host: str) -> Sent:
     """Return a request of level high, which no exchange orders: it alerts under its host's true name."""
+    return _request(now, host, b"/item?id=1%27%20UNION%20SELECT%20name,password%20FROM%20users--")
+
+
+def _request(now: int, host: str, uri: bytes) -> Sent:
     value = (
         b'{"_path":"http","ts":%.6f,"uid":"Chttp","id.orig_h":"198.51.100.7","id.orig_p":40000,"id.resp_h":"%b",'
-        b'"id.resp_p":80,"trans_depth":1,"method":"GET","host":"shop.example",'
-        b'"uri":"/item?id=1%%27%%20UNION%%20SELECT%%20name,password%%20FROM%%20users--","status_code":200}'
+        b'"id.resp_p":80,"trans_depth":1,"method":"GET","host":"shop.example","uri":"%b","status_code":200}'
+    )
+    return Sent(now, host, value % (now / 1e6, host.encode(), uri))
+
+
+def _alert(now: int, host: str) -> Sent:
+    value = (
+        b'{"timestamp":%.6f,"host":"%b","event_type":"alert","rule_id":"41","description":"Beacon","severity":"medium"}'
     )
     return Sent(now, host, value % (now / 1e6, host.encode()))

@@ -19,7 +19,7 @@ import pytest
 
 from state.alerts import Level
 from state.embedded import EmbeddedPostgres
-from tests.chaos.alarms import MAX_OPEN, SETTINGS, Alarms, gone, kinds, retention
+from tests.chaos.alarms import MAX_OPEN, SETTINGS, Alarms, gone, kinds, retention, suppress
 from tests.integration.live import create_topic
 from tests.integration.load import Load
 from tests.integration.supervised import Run, content, differences, run, settled, supervised
@@ -28,7 +28,7 @@ from tests.integration.supervised import Run, content, differences, run, settled
 SCALES = (2, 4, 3)
 PARTITIONS = 6
 #: Kinds of alerts, and what is said of hosts and of alerts that there is no place for.
-KINDS = ("rule", "threshold", "anomaly", "loss", "hosts:overflow", "_overflow")
+KINDS = ("rule", "threshold", "anomaly", "text", "alert", "correlation", "loss", "hosts:overflow", "_overflow")
 #: How long, seconds, a run may take to read what is left, per message and for the rest.
 PATIENCE, A_MESSAGE = 120.0, 0.015
 #: How long a kill and what follows takes, about, seconds: the load lasts as long as all of them.
@@ -107,6 +107,7 @@ def test_killed_workers_change_nothing(
     lost = gone(load, topic_name)
     to_read = load.total - sum(end - first for ranges in lost.values() for first, end in ranges)
     create_topic(kafka, topic_name, PARTITIONS)
+    suppress(kafka, topic_name)
     dsn, calm = postgres.create_database(f"{topic_name}-a"), postgres.create_database(f"{topic_name}-b")
     # Kafka and Postgres are there and a worker is killed as soon as it reads: nobody is to give up.
     more = {
@@ -148,6 +149,8 @@ def test_killed_workers_change_nothing(
     assert not different, "\n".join(different)
     enough = 1_000 if messages >= 100_000 else 1
     assert {kind: found_kinds[kind] >= enough for kind in KINDS} == dict.fromkeys(KINDS, True), found_kinds
+    held_back = {row[2] for row in expected["suppressed"]}
+    assert held_back == {"rule", "threshold", "anomaly", "text", "alert", "correlation"}
     assert len(expected["messages"]) == len(expected["alerts"])
     # Beyond what is remembered of a host, its alerts depend on arrival if some wait for the watermark and some do not.
     impatient = {row[5] for row in expected["alerts"] if row[1] == "rule" and row[4] >= Level.high}

@@ -39,6 +39,7 @@ TABLES = {
     "host_windows": 'host, seconds, start, metrics, "values", scores',
     "ledger": "topic, partition, bucket, consumed, rejected, skipped, absent, lost, rule, bert, llm, late, future, "
     "sources::text, versions::text",
+    "suppressed": "suppression, entity, kind, rule, day, count, first_seen, last_seen, last_event",
 }
 
 
@@ -177,7 +178,10 @@ def content(bootstrap: str, variables: dict[str, str], topic: str) -> dict[str, 
 
 
 #: How many columns, from the first, tell rows apart.
-KEYS = {"incidents": 1, "incident_alerts": 2, "alerts": 1, "evidence": 2, "hosts": 1, "host_windows": 3, "ledger": 3}
+KEYS = {
+    "incidents": 1, "incident_alerts": 2, "alerts": 1, "evidence": 2, "hosts": 1, "host_windows": 3, "ledger": 3,
+    "suppressed": 5,
+}  # fmt: skip
 
 
 def differences(one: dict[str, list[Any]], other: dict[str, list[Any]]) -> list[str]:

@@ -175,3 +175,7 @@ def test_the_flow_says_what_the_reference_says(tmp_path: Path, seed: int, worker
     # With generate, what a correlation refers to alerts as ever; without, it is silent.
     assert {alert["name"] for alert in alerts if alert["kind"] == "rule"} == {"Password refused"}
     assert all(1 <= len(alert["evidence"]) <= 20 for alert in alerts if alert["kind"] == "correlation")
+    # What correlations say is part of incidents: the three steps on web-3 are the worst that happened there.
+    incidents = [json.loads(line) for line in (tmp_path / "out" / "incidents.jsonl").read_bytes().splitlines()]
+    steps = next(incident for incident in incidents if "web-3" in json.dumps(incident["entities"]))
+    assert "Guessed and used as root" in json.dumps(steps["explanation"])

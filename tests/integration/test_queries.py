@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -13,10 +14,12 @@ from pydantic import SecretStr
 from dashboards import queries
 from dashboards.records import AlertFilter, Source
 from state.alerts import Alert, Evidence, Level, moment
+from state.control import Suppression
 from state.ledger import LedgerRow
 from state.postgres import DatabaseError, PostgresSettings, connect, pool
 from state.revisions import migrate
 from state.store import Store
+from state.suppressions import DAY, Suppressed, keep, told
 from state.windows import HostSeen, HostWindow
 
 T0 = 1_770_000_000_000_000 // 60_000_000 * 60_000_000
@@ -65,6 +68,32 @@ def test_an_empty_database_has_nothing_and_no_query_fails(reader: ConnectionPool
         assert queries.alert(connection, "a-none") is None
         assert queries.freshness(connection) is None
         assert set(queries.levels(connection).values()) == {0}
+        assert queries.suppressions(connection) == []
+
+
+def test_what_is_suppressed_is_listed_with_all_that_it_has_held_back(
+    settings: PostgresSettings, store: Store, reader: ConnectionPool
+) -> None:
+    now = time.time_ns() // 1_000
+    entry = Suppression(
+        version=1, id="c-" + "0" * 20, author="ann", reason="noise", written_at=now, from_time=now - DAY, rule="r",
+        entity=None, until_time=now + DAY, fields={"user.name": "svc-*"},
+    )  # fmt: skip
+    over = msgspec.structs.replace(entry, id="c-" + "1" * 20, until_time=now - 1)
+    with connect(settings.required_dsn(), autocommit=True) as connection:
+        for each in (entry, over):
+            keep(connection, each)
+            told(connection, each.id)
+    counts = [
+        Suppressed(entry.id, f"h-{n}", "rule", "r", now - now % DAY, 1 + n, now - 9, now - 9 + n, f"t-0-{n}")
+        for n in range(3)
+    ]
+    store.write_suppressed(counts)
+    store.write_suppressed([msgspec.structs.replace(counts[0], count=5)])  # set, not added
+    with queries.snapshot(reader) as connection:
+        (row,) = queries.suppressions(connection)
+    assert (row.id, row.status, row.count, row.last_entity, row.last_event) == (entry.id, "active", 10, "h-2", "t-0-2")
+    assert (row.author, row.fields) == ("ann", {"user.name": "svc-*"})
 
 
 def test_totals_and_sources_add_up_the_ledger(store: Store, reader: ConnectionPool) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
+from analyzers.anomaly.barrier import WindowClosed
 from analyzers.control import Timeline
 from analyzers.correlations.hits import Hits
 from analyzers.correlations.settings import CorrelationSettings
+from analyzers.incidents.minutes import Minutes
+from analyzers.incidents.sightings import Heard
 from analyzers.rules import RuleSet
-from operators.correlations import CorrelationLogic
+from operators.correlations import CorrelationLogic, CorrelationOut
 from operators.roster import HostForgotten
 from state.alerts import Level, Signal
 from tests.unit.analyzers.correlations.conftest import hit
@@ -42,7 +47,7 @@ def logic(state: bytes | None = None, lowest: Level = Level.low) -> CorrelationL
 
 def test_invented_names_do_not_fill_the_memory_of_alerts(tmp_path: Path) -> None:
     rules, step = load(tmp_path), logic()
-    out: list[Signal | HostForgotten] = []
+    out: list[CorrelationOut] = []
     for number in range(150):
         out += step.on_batch([twice(rules, number, number * 2, f"user{number}")])[0]
         if number == 120:
@@ -56,4 +61,21 @@ def test_invented_names_do_not_fill_the_memory_of_alerts(tmp_path: Path) -> None
 
 def test_a_correlation_below_the_lowest_level_is_not_said(tmp_path: Path) -> None:
     rules = load(tmp_path)
-    assert not list(logic(lowest=Level.medium).on_batch([twice(rules, 0, 0, "anna")])[0])
+    said = list(logic(lowest=Level.medium).on_batch([twice(rules, 0, 0, "anna")])[0])
+    assert not [each for each in said if isinstance(each, Signal | Heard)]
+
+
+def test_incidents_hear_each_correlation_once_and_then_that_its_minute_is_over(tmp_path: Path) -> None:
+    rules, step = load(tmp_path), logic()
+    minutes = Minutes(1)
+    sightings = []
+    for number, second in enumerate((5, 15, 70, 200)):
+        for each in step.on_batch([twice(rules, second, number * 2, f"user{number % 2}")])[0]:
+            if isinstance(each, Heard):
+                minutes.hear(each)
+            elif isinstance(each, WindowClosed):
+                minutes.close(msgspec.structs.replace(each, shard=0))
+        found = [sighting for minute in minutes.release() for sighting in minute.sightings]
+        sightings += [(sighting.minute // 60_000_000 % 60, sighting.host, sighting.links) for sighting in found]
+        step = logic(step.snapshot())  # a restart between any two batches changes nothing
+    assert sightings == [(0, "user0", ("user:user0",)), (0, "user1", ("user:user1",)), (1, "user0", ("user:user0",))]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from state.control import KINDS, MAX_BYTES, Control, Refusal, decode, new_id
+from state.control import KINDS, MAX_BYTES, Control, Refusal, Suppression, decode, new_id
 from state.schemas import SchemaError, control_schema, validate_control
 
 T0 = 1_770_000_000_000_000
@@ -117,6 +117,28 @@ def test_a_suppression_of_everything_or_of_no_time_is_refused() -> None:
     for changes in ({"rule": None, "entity": None}, {"until_time": T0}):
         found = told(message("suppression", **changes))
         assert isinstance(found, Refusal) and found.reason == "bad_message"
+
+
+def test_a_suppression_may_name_fields_of_the_event_within_bounds() -> None:
+    given = message("suppression", fields={"User": "svc-*", "ünï": "x" * 512})
+    found = told(given)
+    assert isinstance(found, Suppression) and json.loads(found.encode()) == given
+    validate_control(given)
+    for fields in ({str(n): "x" for n in range(9)}, {"": "x"}, {"a": ""}, {"a": "x" * 513}, {"a": "x\n"}, {"a": 1}):
+        refused = told(message("suppression", fields=fields))
+        assert isinstance(refused, Refusal) and "fields" in refused.detail
+        with pytest.raises(SchemaError):
+            validate_control(message("suppression", fields=fields))
+
+
+def test_the_end_of_a_suppression_names_only_that() -> None:
+    nothing: dict[str, Any] = {"rule": None, "entity": None, "until_time": None}
+    end = message("suppression", **nothing, removes="c-" + "0b" * 10)
+    found = told(end)
+    assert isinstance(found, Suppression) and found.subject == "c-" + "0b" * 10
+    validate_control(end)
+    for more in ({"rule": "r"}, {"entity": "h"}, {"until_time": T0 + 1}, {"fields": {"a": "b"}}, {"removes": "x"}):
+        assert isinstance(told({**end, **more}), Refusal)
 
 
 json_values = st.recursive(

@@ -150,3 +150,57 @@ def test_caches_of_a_part_go_with_it() -> None:
     del part
     gc.collect()
     assert not whole._parts
+
+
+@pytest.fixture
+def patterns(rule_set: Load, make_rule: Make) -> Stream:
+    """A pattern of a case, one of none, and a rule that a long text's own words exclude, after all were learned."""
+    found = Stream(
+        rule_set(
+            make_rule({"sel": {"Details|re": "cmd.{0,5}/c.+hosts"}, "condition": "sel"}, SOURCE, title="cased"),
+            make_rule({"sel": {"Details|re": "(?i)set.*&&.*hosts"}, "condition": "sel"}, SOURCE, title="any case"),
+            make_rule(
+                {
+                    "sel": {"Image|contains": "*"},
+                    "filter": {"Image|contains": ["= powershell", "= C:\\PowerShell\\"]},
+                    "condition": "sel and not filter",
+                },
+                SOURCE,
+                title="unknown host",
+            ),
+        )
+    )
+    usual = "Host = powershell " + "x" * 2_000
+    assert found.titles({"Image": usual, "Details": f"CMD /C {n} hosts"} for n in range(RARE + SAMPLE + 10)) == []
+    found.decoded = 0
+    return found
+
+
+def test_what_a_pattern_must_hold_is_looked_for_in_its_case(patterns: Stream) -> None:
+    usual = {"Image": "Host = powershell " + "x" * 2_000}
+    assert patterns.titles({**usual, "Details": f"CMD /C {n} hosts set"} for n in range(50)) == []
+    assert patterns.decoded == 0
+    for details, title in (
+        ("cmd  /c type hosts", "cased"),
+        ("SET a=1&&type HOSTS", "any case"),
+        ("\u017fet a=1&&type ho\u017fts", "any case"),  # a long s, which folds to s
+    ):
+        assert patterns.titles([{**usual, "Details": details}]) == [title], details
+    escaped = lines([{**usual, "Details": "set a && hosts"}])[0].replace(b"&", b"\\u0026")
+    (event,) = Decoder("test-0", FormatSettings()).decode_batch([escaped], [0], 0).events
+    assert [match.rule.title for match in patterns.rules.match_batch([event], fields, UNDECODED)] == ["any case"]
+
+
+@pytest.mark.parametrize(
+    ("image", "met"),
+    [
+        ("Host = POWERSHELL " + "x" * 2_000, False),
+        ("Host = c:\\powershell\\ " + "x" * 2_000, False),
+        ("x" * 2_000 + " = powershell", False),
+        ("Host = other " + "x" * 2_000, True),
+        ("Host = powershel" + "x" * 2_000, True),
+        ("Host =\u00a0powershell " + "x" * 2_000, True),
+    ],
+)
+def test_a_long_text_is_excluded_by_its_own_words_wherever_they_stand(patterns: Stream, image: str, met: bool) -> None:
+    assert patterns.titles([{"Image": image, "Details": "a"}]) == (["unknown host"] if met else [])
