@@ -110,7 +110,8 @@ class TriageQueue:
 
     def extend(self, owners: Sequence[str], lease: float) -> None:
         """Hold what these owners hold for ``lease`` seconds from now: escalations, and the questions that they ask."""
-        with explained(), self._pool.connection() as connection, connection.transaction():
+        # A transaction each: ``finish`` locks the two tables in the other order.
+        with explained(), self._pool.connection() as connection:
             for table in ("escalations", "llm_answers"):
                 connection.execute(
                     f"UPDATE {table} SET lease_until = now() + make_interval(secs => %s) WHERE owner = ANY(%s)",  # noqa: S608 - our names

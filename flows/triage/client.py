@@ -45,4 +45,6 @@ def open_client(settings: LlmSettings) -> AsyncOpenAI:
         timeout=settings.timeout_seconds, follow_redirects=False, limits=connections, event_hooks={"response": [bound]}
     )
     # An endpoint without keys gets a word, since the client wants one.
-    return AsyncOpenAI(api_key=key or "none", base_url=settings.base_url, max_retries=0, http_client=http)
+    client = AsyncOpenAI(api_key=key or "none", base_url=settings.base_url, max_retries=0, http_client=http)
+    _ = client.chat.completions  # imports them now: a second in which the first question would hold up all else
+    return client

@@ -61,7 +61,7 @@ def environment(bootstrap: str, dsn: str, topic: str, url: str, **llm: Any) -> d
         "port": 0,
         "backoff_seconds": 0.05,
         "breaker_seconds": 0.5,
-        "lease_seconds": 3,
+        "lease_seconds": 6,
         "timeout_seconds": 10,
         **llm,
     }
