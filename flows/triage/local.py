@@ -59,7 +59,7 @@ def local_settings(port: int, settings: LlmSettings) -> LlmSettings:
             "output_price": 0.0,
             "calls_per_hour": 100_000,
             "concurrency": AT_ONCE,
-            "max_tokens": 192,
+            "max_tokens": 384,
             "prompt_chars": 2_500,
             "timeout_seconds": 120.0,
             "retries": 1,

@@ -86,8 +86,10 @@ def triage(settings: Settings) -> int:
     with pool(settings.postgres) as connections:
         queue, answers = TriageQueue(connections), Answers(connections, quick)
         budget = Budget(connections, llm.money_per_hour, llm.calls_per_hour)
-        intake, outbox = Intake(settings.kafka, llm, queue, answers, over), Outbox(settings.kafka, queue, over)
-        return asyncio.run(_run(settings, queue, answers, budget, intake, outbox, over))
+        # The outbox ends last: calls under way may still bring verdicts.
+        ended = threading.Event()
+        intake, outbox = Intake(settings.kafka, llm, queue, answers, over), Outbox(settings.kafka, queue, ended)
+        return asyncio.run(_run(settings, queue, answers, budget, intake, outbox, over, ended))
 
 
 async def _run(
@@ -98,6 +100,7 @@ async def _run(
     intake: Intake,
     outbox: Outbox,
     over: threading.Event,
+    ended: threading.Event,
 ) -> int:
 
     llm = settings.llm
@@ -129,7 +132,10 @@ async def _run(
                 break
         died = not over.is_set()
         over.set()
-        await running
+        try:
+            await running
+        finally:
+            ended.set()
         for thread in (intake, outbox):
             await asyncio.to_thread(thread.join, GRACE)
     return 1 if died or intake.error is not None else 0
