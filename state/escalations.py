@@ -113,7 +113,9 @@ class LlmVerdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     verdict: Literal["malicious", "suspicious", "benign", ""] = ""
     severity: Level = "informational"
     confidence: Share = 0.0
-    techniques: Annotated[tuple[Annotated[str, Meta(pattern=r"^T\d{4}(\.\d{3})?$")], ...], Meta(max_length=32)] = ()
+    techniques: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^T[0-9]{4}(\.[0-9]{3})?(?![\s\S])")], ...], Meta(max_length=32)
+    ] = ()
     explanation: Text = ""
     citations: Annotated[tuple[Citation, ...], Meta(max_length=32)] = ()
     action: Text = ""
