@@ -21,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "check",
         help="check settings, connections and rules",
         description="Check what `winnow run` needs: settings, Kafka and its topics, Postgres and its schema, Redis, "
-        "rules, metrics and the text model. One line each; exit status 1 if anything would fail.",
+        "rules, metrics, text model, calibration and LLM. One line each; exit status 1 if anything would fail.",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
     parser.set_defaults(run=run)
@@ -49,7 +49,9 @@ def _kafka(settings: Settings) -> Iterator[tuple[bool, str]]:
         yield False, f"{settings.kafka.bootstrap_servers}: {error.args[0].str()}"
         return
     yield True, f"{settings.kafka.bootstrap_servers} answers"
-    for topic in (*settings.kafka.telemetry, settings.kafka.alerts, settings.kafka.deadletter, settings.kafka.control):
+    kafka = settings.kafka
+    own = (kafka.alerts, kafka.deadletter, kafka.control, kafka.escalations, kafka.verdicts)
+    for topic in (*kafka.telemetry, *own):
         there = topic in topics
         yield True, f"topic {topic}: " + (f"{len(topics[topic].partitions)} partitions" if there else "will be created")
 
@@ -109,6 +111,51 @@ def _texts(settings: Settings) -> Iterator[tuple[bool, str]]:
         yield False, str(error)
 
 
+def _router(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if settings.router.calibration is None:
+        yield True, "uncalibrated: nothing is promised of what is missed (see winnow calibrate)"
+        return
+    if not settings.bert.enabled:
+        yield True, "no text is judged, so the calibration is not used"
+        return
+    try:
+        from flows.routing import load_router
+        from flows.texts import load_texts
+
+        router = load_router(settings.router, settings.bert, load_texts(settings), False)
+        yield True, f"calibration {router.version}"
+    except UsageError as error:
+        yield False, str(error)
+
+
+def _llm(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if not settings.llm.configured:
+        yield True, "not configured; what it would be asked about is decided without"
+        return
+    from flows.triage.process import check_llm
+
+    try:
+        check_llm(settings.llm)
+    except UsageError as error:
+        yield False, str(error)
+        return
+    import httpx
+
+    key = settings.llm.api_key
+    headers = {} if key is None else {"authorization": f"Bearer {key.get_secret_value()}"}
+    try:
+        # Lists models and costs nothing; who has no such page answers all the same.
+        status = httpx.get(f"{settings.llm.base_url}/models", headers=headers, timeout=5).status_code
+    except (httpx.HTTPError, ValueError) as error:
+        yield False, f"{settings.llm.base_url} does not answer: {type(error).__name__}"
+        return
+    yield (
+        status not in (401, 403),
+        f"{settings.llm.base_url} "
+        + (f"refuses the key ({status})" if status in (401, 403) else f"answers; model {settings.llm.model}"),
+    )
+
+
 #: Each check by the name that it is shown under; yields (is good, what was found).
 CHECKS: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
     "kafka": _kafka,
@@ -117,4 +164,6 @@ CHECKS: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
     "rules": _rules,
     "metrics": _metrics,
     "texts": _texts,
+    "router": _router,
+    "llm": _llm,
 }

@@ -21,6 +21,7 @@ from analyzers.llm.asker import Asker
 from analyzers.llm.breaker import Breaker
 from analyzers.llm.endpoint import Endpoint
 from analyzers.llm.prompt import signature
+from analyzers.llm.settings import LlmSettings
 from flows.health import serve
 from flows.settings import Settings
 from flows.triage.client import open_client
@@ -53,14 +54,7 @@ def check(settings: Settings) -> None:
     """
     from state.revisions import pending  # Alembic takes a second
 
-    llm = settings.llm
-    if not llm.configured:
-        raise UsageError("no LLM is configured: set llm.base_url and llm.model")
-    if llm.input_price is None or llm.output_price is None:
-        raise UsageError("set llm.input_price and llm.output_price, a million tokens each (0: free)")
-    missing = [name for name in ("dspy", "openai") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"{' and '.join(missing)}: not installed: pip install 'winnow[llm]'")
+    check_llm(settings.llm)
     if pending(settings.postgres.required_dsn()):
         raise UsageError("the database is not migrated: run winnow migrate")
     try:
@@ -70,6 +64,17 @@ def check(settings: Settings) -> None:
         raise UsageError(str(error)) from error
     except KafkaException as error:
         raise UsageError(f"Kafka at {settings.kafka.bootstrap_servers}: {error.args[0].str()}") from error
+
+
+def check_llm(llm: LlmSettings) -> None:
+    """See to it that a model and its prices are set, and the extra is installed. Raises UsageError."""
+    if not llm.configured:
+        raise UsageError("no LLM is configured: set llm.base_url and llm.model")
+    if llm.input_price is None or llm.output_price is None:
+        raise UsageError("set llm.input_price and llm.output_price, a million tokens each (0: free)")
+    missing = [name for name in ("dspy", "openai") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"{' and '.join(missing)}: not installed: pip install 'winnow[llm]'")
 
 
 def triage(settings: Settings) -> int:
