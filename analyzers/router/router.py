@@ -212,11 +212,15 @@ class Router:
             return Decision("rule", why, at_stake, said=said, complexity=hard)
         text = f"{reading.source} text is {reading.label} by {reading.malicious:.3f}"
         if said == "unsettled":
+            between = f"{text}, between {band.low:.3f} and {band.high:.3f}"
+            # A tunnel has a thousand names: what a rule has told of this host is not asked about once more for each.
+            if worst is not None and worst >= Level.medium and not self._news(candidate, context, worst):
+                why = f"{between}; a rule of level {worst.name} tells of it again"
+                return Decision("bert", why, at_stake, said=said, complexity=hard)
             bands = "" if self.calibrated(reading.source, reading.model) else ", uncalibrated"
             # Counts decay; and a number here would make each repeat another question.
             seen = ", new on this host" if context.seen < 0.5 else ", seen before on this host"
-            why = f"{text}, between {band.low:.3f} and {band.high:.3f}{bands}{seen}"
-            return Decision("llm", why, at_stake, said=said, complexity=hard)
+            return Decision("llm", f"{between}{bands}{seen}", at_stake, said=said, complexity=hard)
         if said == "malicious":
             why = f"{text}, malicious from {band.high:.3f}"
         elif worst is None:

@@ -177,6 +177,17 @@ def test_a_rule_of_level_medium_is_asked_about_while_it_is_news_and_something_is
     assert router.decide(candidate(reading(0.01), Level.low), risky).lane == "bert"
 
 
+def test_each_new_text_of_what_a_rule_tells_again_and_again_costs_no_call() -> None:
+    router = Router(asks=True)
+    again = Context(noise={"r0": 10.0})
+    tunnel = candidate(reading(0.977), Level.medium)
+    assert router.decide(tunnel).lane == "llm"
+    decided = router.decide(tunnel, again)
+    assert (decided.lane, decided.wanted, decided.said) == ("bert", False, "unsettled")
+    assert "tells of it again" in decided.reason
+    assert router.decide(candidate(reading(0.977), Level.low), again).lane == "llm", "a low rule alerts nobody"
+
+
 def test_where_most_is_at_stake_an_llm_is_asked_though_the_text_judge_is_sure() -> None:
     settings = RouterSettings(criticality={"*": 0.5, "dc-*": 8.0, "dc-test": 0.1})
     router = Router(settings, asks=True)
