@@ -126,7 +126,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._wait = 0.0
         #: When, where and with how much unread the rate of reading was last measured; that rate, messages a second; and
         #: how many times in a row more was unread than the time before.
-        self._rated, self._rate, self._growing = NOT_RATED, 0.0, 0
+        self._rated, self._rate, self._growing, self._high = NOT_RATED, 0.0, 0, -1
         self._labels = {"topic": topic, "partition": number}
         self._life = liveness.partition(name)
         self._looked = 0.0
@@ -282,8 +282,11 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             self._rated, self._growing = (now, self._next, waiting), 0
         elif now - since >= RATE:
             self._rate = (self._next - offset) / (now - since)
-            self._growing = self._growing + 1 if waiting > waited else 0
-            self._rated = (now, self._next, waiting)
+            self._rated = (now, self._next, waited)
+            # The end is news only with a fetch, and one fetch may be read for half a minute.
+            if high != self._high:
+                self._growing = self._growing + 1 if waiting > waited else 0
+                self._high, self._rated = high, (now, self._next, waiting)
         return waiting / self._rate if self._rate > 0 else 0.0, self._growing >= GROWING
 
     def _missing(self, offset: int) -> list[Batch]:
