@@ -73,7 +73,7 @@ class RouterSettings(BaseModel):
         gt=0,
         description="Growing lag from which no LLM is asked and only texts of the highest stakes are read.",
     )
-    shed_all_seconds: float = Field(default=300.0, gt=0, description="Lag from which rules decide everything.")
+    shed_all_seconds: float = Field(default=300.0, gt=0, description="Growing lag from which rules decide everything.")
     return_seconds: float = Field(default=10.0, ge=0, description="Lag up to which the flow counts as keeping up.")
     calm_seconds: float = Field(
         default=30.0, ge=0, description="How long it must keep up before a step of what was shed is taken back."
