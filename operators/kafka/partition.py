@@ -26,6 +26,7 @@ from operators.batch import END_OF_TIME, Batch
 from operators.clock import EventClock, TimeSettings
 from operators.formats import Decoder
 from operators.kafka.hold import Hold
+from operators.kafka.lag import Lag
 from operators.kafka.lost import LostOffsets
 from operators.kafka.settings import KafkaSettings, TopicSettings
 from operators.liveness import liveness
@@ -44,12 +45,6 @@ HEARTBEAT = 0.2
 #: Seconds without a sign of life after which the broker was away. Those who send to it were too: what they hold back
 #: comes once it is there again, and a partition is idle only when they have had the time to send it.
 OUTAGE = 2.0
-#: Over how long the rate of reading is measured, seconds.
-RATE = 5.0
-#: So many times in a row more must be unread: a heap that was sent at once is read off without more ado.
-GROWING = 3
-#: No measurement is under way: a partition that waits, or has nothing to read, is slow for other reasons.
-NOT_RATED = (0.0, -1, 0)
 #: How often a partition without messages looks whether there are any, and how long a broker may be silent before it
 #: counts as away, seconds.
 LIFE_LOOK = 0.5
@@ -124,9 +119,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._sent_watermark = self._clock.watermark
         self._saved_offset: int | None = None
         self._wait = 0.0
-        #: When, where and with how much unread the rate of reading was last measured; that rate, messages a second; and
-        #: how many times in a row more was unread than the time before.
-        self._rated, self._rate, self._growing, self._high = NOT_RATED, 0.0, 0, -1
+        self._lag = Lag()
         self._labels = {"topic": topic, "partition": number}
         self._life = liveness.partition(name)
         self._looked = 0.0
@@ -169,7 +162,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         if not self._pace.may_read(self._name):
             self._life.watermark = max(0, self._clock.watermark)
             self._hold.wait(now)
-            self._rated = NOT_RATED
+            self._lag.pause()
             return []
         if self._hold.end(self._pending[-1].offset() + 1 if self._pending else self._next):
             self._at_end = False
@@ -246,7 +239,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         expected = self._next
         self._next = offsets[-1] + 1
         self._life.read += len(messages)
-        behind, growing = (0.0, False) if self._at_end else self._behind()
+        behind, growing = (0.0, False) if self._at_end else self._lag.measure(time.monotonic(), self._next, self._end())
         return Batch(
             self._name,
             bucket,
@@ -267,27 +260,6 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             model=versions[1],
             first=offsets[0],
         )
-
-    def _behind(self) -> tuple[float, bool]:
-        """Return how long reading what waits in Kafka takes at the rate of late, seconds, and whether ever more waits.
-
-        0 and no while that is unknown. Not the age of messages: producers stamp them, and one that sends what is old
-        would look like a flow that lags.
-        """
-        now = time.monotonic()
-        _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, self._number), cached=True)
-        waiting = max(0, high - self._next)
-        since, offset, waited = self._rated
-        if offset < 0 or self._next < offset:
-            self._rated, self._growing = (now, self._next, waiting), 0
-        elif now - since >= RATE:
-            self._rate = (self._next - offset) / (now - since)
-            self._rated = (now, self._next, waited)
-            # The end is news only with a fetch, and one fetch may be read for half a minute.
-            if high != self._high:
-                self._growing = self._growing + 1 if waiting > waited else 0
-                self._high, self._rated = high, (now, self._next, waiting)
-        return waiting / self._rate if self._rate > 0 else 0.0, self._growing >= GROWING
 
     def _missing(self, offset: int) -> list[Batch]:
         """Account for offsets that do not exist before ``offset``, in the spans that lie wholly before its own."""
@@ -320,16 +292,19 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
 
     def _measure(self, offset: int) -> None:
         metrics.WATERMARK_DELAY.labels(**self._labels).set(time.time() - self._clock.watermark / 1e6)
+        metrics.CONSUMER_LAG.labels(**self._labels).set(max(0, self._end() - offset - 1))
+
+    def _end(self) -> int:
+        """Return the partition's end as the last answer to a fetch had it."""
         _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, self._number), cached=True)
-        metrics.CONSUMER_LAG.labels(**self._labels).set(max(0, high - offset - 1))
+        return int(high)
 
     def _look(self, now: float) -> None:
         """Say whether the partition gets on: it has read, has nothing to read, or cannot because the broker is away."""
         self._life.watermark = max(0, self._clock.watermark)
-        # The end as the last answer to a fetch had it. Below our place, the topic is not the one we were reading.
-        _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, self._number), cached=True)
+        # Where the end is below our place, the topic is not the one we were reading.
         away = now - self._heard > LIFE_AWAY
-        if self._pending or self._at_end or away or high == self._next or now - self._last_message < LIFE_LOOK:
+        if self._pending or self._at_end or away or self._end() == self._next or now - self._last_message < LIFE_LOOK:
             self._life.moved = now
 
     def _on_statistics(self, text: str) -> None:
@@ -342,7 +317,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             self._at_end = True
-            self._rated = NOT_RATED
+            self._lag.pause()
             self._hear()
             return
         self._at_end = False
