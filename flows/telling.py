@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import getpass
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,24 @@ from state.control import Control, Refusal, decode
 
 #: How far ahead ``now`` is, µs: by then every worker has heard of the change, and none has judged what it holds for.
 AHEAD = 2_000_000
+
+
+def add_saying(parser: argparse.ArgumentParser, reason: str | None = None) -> None:
+    """Add what a command says of its change: from which event time on, why, and who.
+
+    Args:
+        parser: the command's.
+        reason: what is said where nothing is; without one the operator must say why.
+    """
+    parser.add_argument(
+        "--from",
+        dest="since",
+        default="now",
+        metavar="TIME",
+        help="event time from which this holds: ISO time with zone, or now (default), which is two seconds ahead",
+    )
+    parser.add_argument("--reason", required=reason is None, default=reason, metavar="TEXT", help="why, in one line")
+    parser.add_argument("--author", metavar="NAME", help="who (default: the user of this machine)")
 
 
 @contextmanager

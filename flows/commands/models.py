@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from flows.settings import load_settings
+from flows.telling import add_saying
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,15 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "JSON object. A model that is refused changes nothing.",
     )
     activate.add_argument("folder", type=Path, metavar="DIR", help="the model")
-    activate.add_argument(
-        "--from",
-        dest="since",
-        default="now",
-        metavar="TIME",
-        help="event time from which it holds: ISO time with zone, or now (default), which is two seconds ahead",
-    )
-    activate.add_argument("--reason", default="model activated", metavar="TEXT", help="why, in one line")
-    activate.add_argument("--author", metavar="NAME", help="who (default: the user of this machine)")
+    add_saying(activate, "model activated")
     activate.add_argument("--config", type=Path, metavar="FILE", help="settings file")
     activate.set_defaults(run=run_activate)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.settings import Settings, load_settings
-from flows.telling import checked, reaching, since, user
+from flows.telling import add_saying, checked, reaching, since, user
 from flows.usage import UsageError
 
 if TYPE_CHECKING:
@@ -44,15 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     change.add_argument("name", metavar="NAME", help="the setting, such as anomaly.least")
     change.add_argument("value", metavar="VALUE", help='the new value; "default": what is configured')
-    change.add_argument(
-        "--from",
-        dest="since",
-        default="now",
-        metavar="TIME",
-        help="ISO time with zone, or now (default), which is two seconds ahead",
-    )
-    change.add_argument("--reason", required=True, metavar="TEXT", help="why, in one line")
-    change.add_argument("--author", metavar="NAME", help="who (default: the user of this machine)")
+    add_saying(change)
     change.set_defaults(run=run_set)
     history = actions.add_parser(
         "history",

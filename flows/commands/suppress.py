@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from flows.settings import Settings, load_settings
-from flows.telling import checked, reaching, since, user
+from flows.telling import add_saying, checked, reaching, since, user
 from flows.usage import UsageError
 
 if TYPE_CHECKING:
@@ -73,15 +73,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     remove.add_argument("id", metavar="ID", help="its id, as list prints it")
     remove.set_defaults(run=run_remove)
     for action in (add, remove):
-        action.add_argument(
-            "--from",
-            dest="since",
-            default="now",
-            metavar="TIME",
-            help="event time from which this holds: ISO with zone, or now (default), which is two seconds ahead",
-        )
-        action.add_argument("--reason", required=True, metavar="TEXT", help="why, in one line")
-        action.add_argument("--author", metavar="NAME", help="who (default: the user of this machine)")
+        add_saying(action)
     for action in (add, listed, remove):
         action.add_argument("--json", action="store_true", help="print JSON, one suppression a line")
         action.add_argument("--config", type=Path, metavar="FILE", help="settings file")

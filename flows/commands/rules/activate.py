@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from flows.settings import load_settings
-from flows.telling import since, user
+from flows.telling import add_saying, since, user
 from flows.usage import UsageError
 from state.alerts import iso
 
@@ -31,15 +31,7 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="DIR",
         help="folder (or file) of Sigma rules, beside those that are shipped (default: rules.paths)",
     )
-    activate.add_argument(
-        "--from",
-        dest="since",
-        default="now",
-        metavar="TIME",
-        help="event time from which they hold: ISO time with zone, or now (default), which is two seconds ahead",
-    )
-    activate.add_argument("--reason", default="rules activated", metavar="TEXT", help="why, in one line")
-    activate.add_argument("--author", metavar="NAME", help="who (default: the user of this machine)")
+    add_saying(activate, "rules activated")
     activate.add_argument("--config", type=Path, metavar="FILE", help="settings file")
     activate.set_defaults(run=run)
 
