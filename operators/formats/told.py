@@ -39,6 +39,18 @@ WORDS = {
 PRIORITIES = {1: Level.high, 2: Level.medium, 3: Level.low, 4: Level.informational}
 #: Wazuh's levels 0 to 15: from which on. https://documentation.wazuh.com/current/user-manual/ruleset/rules-classification.html
 WAZUH = ((15, Level.critical), (12, Level.high), (7, Level.medium), (3, Level.low))
+#: Zeek's notices of attacks, by how they begin, with techniques and tactics; it has no levels.
+#: https://docs.zeek.org/en/master/zeek-noticeindex.html
+NOTICES = {
+    "Scan::": (("T1046",), ("discovery",)),
+    "SSH::Password_Guessing": (("T1110.001",), ("credential-access",)),
+    "SSH::Login_By_Password_Guesser": (("T1110.001",), ("credential-access",)),
+    "FTP::Bruteforcing": (("T1110.001",), ("credential-access",)),
+    "HTTP::SQL_Injection": (("T1190",), ("initial-access",)),
+    "Heartbleed::": (("T1190",), ("initial-access",)),
+    "TeamCymruMalwareHashRegistry::": (("T1204.002",), ("execution",)),
+    "Intel::Notice": ((), ()),
+}
 TECHNIQUE = re.compile(r"T[0-9]{4}(?:[._][0-9]{3})?")
 
 
@@ -61,7 +73,11 @@ def told(event: Event) -> Told:
 
 def _zeek(source: str, read: Fields) -> Told:
     rule = _text(read, ("note", "sig_id"))[:MAX_RULE] or source
-    return Told(rule, (_text(read, ("msg", "event_msg", "note")) or rule)[:MAX_NAME])
+    name = (_text(read, ("msg", "event_msg", "note")) or rule)[:MAX_NAME]
+    for begins, (techniques, tactics) in NOTICES.items():
+        if rule.startswith(begins):
+            return Told(rule, name, Level.medium, techniques, tactics)
+    return Told(rule, name)
 
 
 def _suricata(read: Fields) -> Told:

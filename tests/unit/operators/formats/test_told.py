@@ -41,7 +41,16 @@ def decode(message: dict[str, Any]) -> Any:
     ("message", "host", "expected"),
     [
         (SURICATA, "10.0.0.1", ("2019876", "ET SCAN Nmap", Level.high, ("T1046",), ("network-service-discovery",))),
-        (NOTICE, "10.0.0.1", ("Scan::Port_Scan", "10.0.0.1 scanned at least 15 ports", None, (), ())),
+        (
+            NOTICE,
+            "10.0.0.1",
+            ("Scan::Port_Scan", "10.0.0.1 scanned at least 15 ports", Level.medium, ("T1046",), ("discovery",)),
+        ),
+        (
+            {**NOTICE, "note": "SSL::Invalid_Server_Cert"},
+            "10.0.0.1",
+            ("SSL::Invalid_Server_Cert", NOTICE["msg"], None, (), ()),
+        ),
         (WAZUH, "mail", ("5712", WAZUH["rule"]["description"], Level.medium, ("T1110",), ("credential-access",))),  # type: ignore[index]
         (GENERIC, "mail", ("W-Aut-Ssh2", "sshd: insecure connection attempt", None, (), ())),
         ({**GENERIC, "severity": "High"}, "mail", ("W-Aut-Ssh2", GENERIC["description"], Level.high, (), ())),
