@@ -3,16 +3,15 @@
 ``winnow bench ait_ads [--data DIR] [--json]``. A window is a host and minute with alerts; positive if an event of an
 attack is in it, negative if it is not even in the time of one; the first 24 hours only teach. Shown for the settings
 that Winnow has, for other detectors, and for settings chosen without the scenario they are measured on (left out):
-those of the score by the other two's logits of ROC AUC and average precision, then those of the budget by phases found
-at no more than 1.5 alerts a host and day in each.
+those of the score by the other two's logits of ROC AUC and average precision, then those of the budget by the area
+under the curve of phases found over alerts a host and day, up to 1.5, and ``least`` for so many alerts there. Of a
+phase missed it is said how far it was from being found.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,28 +20,10 @@ from typing import Any
 
 from analyzers.anomaly.budget import BudgetSettings
 from analyzers.anomaly.budget_fleet import ShiftSettings
-from benchmarks.ait_ads_alarms import Found, alarms
-from benchmarks.ait_ads_data import ARCHIVE, Window, load
-from benchmarks.ait_ads_scores import BASELINES, Rank, Scored, rank, rarity
-
-#: What is chosen from when a scenario is left out.
-SCORES: Mapping[str, Sequence[float]] = {
-    "half_life": (43_200.0, 86_400.0, 172_800.0),
-    "strength": (86_400.0, 172_800.0),
-    "others": (0.0, 0.2),
-    "carry": (0.0, 0.3),
-}
-BUDGETS: Mapping[str, Sequence[float]] = {
-    "least": (2.5, 2.75, 3.0, 3.25),
-    "step": (0.2, 0.4),
-    "calm_hours": (24.0, 48.0),
-    "habituation": (0.25, 0.75),
-    "hosts": (3, 5),
-}
-PER_DAY = 5
-MOST_ALERTS = 1.5
-#: Of settings that find as much the one whose alerts a host and day are nearest to this: with room on both sides.
-AIM = 1.0
+from benchmarks.ait_ads_alarms import DAY, Found, alarms
+from benchmarks.ait_ads_choice import AIM, PER_DAY, left_out
+from benchmarks.ait_ads_data import ARCHIVE, Window, judged, load
+from benchmarks.ait_ads_scores import BASELINES, Scored, rank, rarity
 
 
 def main() -> int:
@@ -62,7 +43,7 @@ def main() -> int:
 
 def measure(scenarios: Mapping[str, Sequence[Window]], quick: bool) -> dict[str, Any]:
     """Return all figures."""
-    report: dict[str, Any] = {"budget": PER_DAY, "scenarios": {}}
+    report: dict[str, Any] = {"budget": PER_DAY, "scenarios": {}, "left_out": {}}
     for name, windows in scenarios.items():
         say(f"{name}: {len(windows)} windows")
         scored, cost = rarity(windows)
@@ -75,62 +56,17 @@ def measure(scenarios: Mapping[str, Sequence[Window]], quick: bool) -> dict[str,
             "ranks": {other: found._asdict() for other, found in ranks.items()},
             "cost": cost._asdict(),
             "alarms": told(found),
+            "missed": {phase: profile(scored, phase) for phase in sorted(found.phases - found.found)},
         }
     report["found"] = total(row["alarms"] for row in report["scenarios"].values())
     if not quick:
-        report["left_out"] = left_out(scenarios)
-        report["left_out_found"] = total(row["alarms"] for row in report["left_out"].values())
+        for aim, chosen in left_out(scenarios).items():
+            rows = {
+                name: one._asdict() | {"rank": one.rank._asdict(), "alarms": told(one.alarms)}
+                for name, one in chosen.items()
+            }
+            report["left_out"][f"{aim:g}"] = {"scenarios": rows, "found": total(row["alarms"] for row in rows.values())}
     return report
-
-
-def left_out(scenarios: Mapping[str, Sequence[Window]]) -> dict[str, Any]:
-    """Return for each scenario the settings chosen on the others, and what they give on it."""
-    ranks: dict[tuple[str, int], Rank] = {}
-    choices = list(grid(SCORES))
-    for number, settings in enumerate(choices):
-        say(f"leaving out: score settings {number + 1} of {len(choices)}")
-        for name, windows in scenarios.items():
-            scored, _ = rarity(windows, explain=False, **settings)
-            ranks[name, number] = rank(windows, [one.surprise for one in scored])
-    found: dict[str, Any] = {}
-    for name, windows in scenarios.items():
-        say(f"leaving out {name}: budget settings")
-        others = [other for other in scenarios if other != name]
-        best = max(range(len(choices)), key=lambda n: sum(worth(ranks[other, n]) for other in others))
-        chosen = choices[best]
-        scored = {other: rarity(scenarios[other], **chosen)[0] for other in others}
-        budget = max(grid(BUDGETS), key=lambda settings: merit([raised(one, settings) for one in scored.values()]))
-        found[name] = {
-            "score": chosen,
-            "budget": budget,
-            "rank": ranks[name, best]._asdict(),
-            "alarms": told(raised(rarity(windows, **chosen)[0], budget)),
-        }
-    return found
-
-
-def raised(scored: Sequence[Scored], settings: Mapping[str, float]) -> Found:
-    """Run alarms with these settings."""
-    own = {key: value for key, value in settings.items() if key != "hosts"}
-    shifts = ShiftSettings(least=settings["least"], hosts=int(settings["hosts"]))
-    return alarms(scored, BudgetSettings.model_validate({"per_day": PER_DAY, **own}), shifts)
-
-
-def worth(found: Rank) -> float:
-    """Return what a ranking is worth when settings are compared: errors of both kinds in proportion."""
-    return sum(math.log(max(p, 1e-9) / max(1.0 - p, 1e-9)) for p in found)
-
-
-def merit(found: Sequence[Found]) -> tuple[bool, int, float]:
-    """Return by what budget settings are compared, the greatest first."""
-    rates = [one.per_host_day for one in found]
-    return max(rates) <= MOST_ALERTS, sum(len(one.found) for one in found), -abs(max(rates) - AIM)
-
-
-def grid(of: Mapping[str, Sequence[float]]) -> Iterable[dict[str, float]]:
-    """Yield each combination of settings."""
-    for values in itertools.product(*of.values()):
-        yield dict(zip(of, values, strict=True))
 
 
 def told(found: Found) -> dict[str, Any]:
@@ -141,6 +77,29 @@ def told(found: Found) -> dict[str, Any]:
         "missed": sorted(found.phases - found.found),
         "began": len(found.began),
         **{key: getattr(found, key) for key in ("alerts", "per_host_day", "false", "shifts", "refused", "most")},
+    }
+
+
+def profile(scored: Sequence[Scored], phase: str) -> dict[str, Any]:
+    """Return how near a phase came to be found: its most surprising window, and how many others are as surprising.
+
+    Windows that do not count are no others; ``as_rare_a_host_day`` is what a bare threshold at its surprise would say.
+    """
+    since = judged([one.window for one in scored])
+    later = [one for one in scored if one.window.start >= since]
+    own = [one for one in later if phase in one.window.phases]
+    best = max(own, key=lambda one: one.surprise)
+    others = [one for one in later if one.window.counted and not one.window.positive]
+    as_rare = sum(one.surprise >= best.surprise for one in others)
+    days = (scored[-1].window.start - since) / DAY * len({one.window.host for one in scored})
+    return {
+        "windows": len(own),
+        "host": best.window.host,
+        "values": best.window.counts,
+        "surprise": best.surprise,
+        "as_rare": as_rare,
+        "as_rare_a_host_day": as_rare / days,
+        "of": len(others),
     }
 
 
@@ -157,24 +116,32 @@ def table(report: Mapping[str, Any]) -> str:
     lines.append(f"{'':<28}" + "".join(f"{name:>18}" for name in scenarios))
     for other in next(iter(scenarios.values()))["ranks"]:
         lines.append(f"{other:<28}" + "".join(_pair(row["ranks"][other]) for row in scenarios.values()))
-    left = report.get("left_out", {})
+    left = report["left_out"]
     if left:
-        lines.append(f"{'rarity, left out':<28}" + "".join(_pair(left[name]["rank"]) for name in scenarios))
+        ranks = (left[f"{AIM:g}"]["scenarios"][name]["rank"] for name in scenarios)
+        lines.append(f"{'rarity, left out':<28}" + "".join(_pair(one) for one in ranks))
     lines += ["", f"alarms by a budget of {report['budget']} a host and day: phases found, alerts a host and day"]
-    for title, rows, found in (
-        ("as set", scenarios, report["found"]),
-        ("left out", left, report.get("left_out_found", {})),
-    ):
-        for name, row in rows.items():
-            alarmed = row["alarms"]
+    told_of = {"as set": {"scenarios": scenarios, "found": report["found"]}}
+    told_of |= {f"left out, for {aim}": row for aim, row in left.items()}
+    for title, row in told_of.items():
+        for name, one in row["scenarios"].items():
+            alarmed = one["alarms"]
             missed = f", missed {', '.join(alarmed['missed'])}" if alarmed["missed"] else ""
             lines.append(
-                f"{title:<10}{name:<18}{alarmed['found']} of {alarmed['phases']} ({alarmed['began']} began one)"
+                f"{title:<20}{name:<18}{alarmed['found']} of {alarmed['phases']} ({alarmed['began']} began one)"
                 f" {alarmed['per_host_day']:6.2f}; {alarmed['false']} of {alarmed['alerts']} without an attack,"
                 f" {alarmed['shifts']} shifts, {alarmed['refused']} refused, at most {alarmed['most']}{missed}"
             )
-        if rows:
-            lines.append(f"{title:<10}{'all':<18}{found['found']} of {found['phases']} ({found['began']} began one)")
+        found = row["found"]
+        lines.append(f"{title:<20}{'all':<18}{found['found']} of {found['phases']} ({found['began']} began one)")
+    for name, row in scenarios.items():
+        for phase, near in row["missed"].items():
+            values = ", ".join(f"{value} x {count}" for value, count in near["values"].items())
+            lines.append(
+                f"missed as set: {phase} of {name}, {near['windows']} windows, the most surprising {values} on"
+                f" {near['host']}, {near['surprise']:.2f} decades; as many have {near['as_rare']} of {near['of']}"
+                f" windows without an attack, {near['as_rare_a_host_day']:.2f} a host and day"
+            )
     costs = [row["cost"] for row in scenarios.values()]
     lines += [
         "",

@@ -46,9 +46,12 @@ def alarms(scored: Sequence[Scored], budget: BudgetSettings, shifts: ShiftSettin
         some = {one.window.host: one for one in minute}
         for name, one in some.items():
             born.setdefault(name, one.window.start)
+        # Where nothing is unusual there is nothing to judge, and no state changes.
+        rare = [(name, one) for name, one in some.items() if one.surprise >= budget.least]
+        if not rare:
+            continue
         windows = [
-            unusual(name, start, born[name], rare_readings(one.found, one.surprise), budget.least)
-            for name, one in some.items()
+            unusual(name, start, born[name], rare_readings(one.found, one.surprise), budget.least) for name, one in rare
         ]
         judgement = fleet.judge(start, [window for window in windows if window], len(born))
         # What is said before the first 24 hours are over is not, but all learn from it.

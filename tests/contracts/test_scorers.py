@@ -20,6 +20,14 @@ from analyzers.metrics import MetricSet
 NAMES = sorted(scorer_types())
 MINUTE = 60_000_000
 METRICS = MetricSet.load()
+#: Checks of River's that call ``predict_one``, which its detectors over ``y`` lack: GaussianScorer fails them too.
+PREDICT = {
+    "check_pickling",
+    "check_shuffle_features_no_impact",
+    "check_emerging_features",
+    "check_disappearing_features",
+    "check_radically_disappearing_features",
+}
 
 
 def stream(seed: int, count: int) -> list[tuple[dict[str, int], float]]:
@@ -36,11 +44,14 @@ def stream(seed: int, count: int) -> list[tuple[dict[str, int], float]]:
 @pytest.mark.parametrize("name", NAMES)
 class TestEveryScorer:
     def test_it_passes_rivers_own_checks(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        # River has no data set for detectors over ``y``, but imports scikit-learn before it finds that out.
-        monkeypatch.setattr(checks, "_yield_datasets", lambda model, scale=1: iter(()))
-        scorer = make_scorer(name)
-        assert len(list(checks.yield_checks(scorer))) > 10
-        checks.check_estimator(scorer)
+        # River has no data set for detectors over ``y``; this is ours.
+        monkeypatch.setattr(checks, "_yield_datasets", lambda model, scale=1: iter([stream(5, 300 * min(scale, 3))]))
+        done = []
+        for check in checks.yield_checks(make_scorer(name)):
+            if check.__name__ not in PREDICT:
+                check(make_scorer(name))
+                done.append(check.__name__)
+        assert {"check_repr_roundtrips_clone", "check_learn_one", "check_bounded_memory_growth"} <= set(done)
 
     def test_a_restart_midway_gives_the_same_scores(self, name: str) -> None:
         going, scores = make_scorer(name), []
