@@ -45,6 +45,8 @@ class IncidentLogic(StatefulBatchLogic[Heard | WindowClosed, IncidentUpdate | Si
     """
 
     VERSION = IncidentBook.VERSION * 100 + Minutes.VERSION
+    #: Snapshots that can be gone on from.
+    READS = frozenset(version * 100 + Minutes.VERSION for version in IncidentBook.READS)
 
     def __init__(self, settings: IncidentSettings, group: int, timeline: Timeline, state: bytes | None) -> None:
         self._timeline = timeline

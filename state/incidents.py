@@ -21,7 +21,7 @@ class Incident(msgspec.Struct, frozen=True, gc=False):
     severity: Level
     #: The highest risk that it had.
     score: float
-    #: Hosts, those of the most risk first, then ``user:…`` and ``address:…``.
+    #: Hosts, those of the most risk first, then ``user:…``, ``address:…`` and ``hash:…`` of a file.
     entities: tuple[str, ...]
     first_seen: int
     last_seen: int

@@ -10,6 +10,7 @@ from analyzers.anomaly.rarity_fleet import Fleet
 from analyzers.anomaly.surprise import Surprise
 from analyzers.incidents.cluster import Cluster
 from analyzers.incidents.explanation import record
+from analyzers.incidents.links import HOUR, MINUTE, NEAR, Links
 from analyzers.incidents.minutes import Minute
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.sightings import Sighting, signal_of
@@ -19,23 +20,13 @@ from state.alerts import Level, Signal
 from state.ids import alert_id, incident_id
 from state.incidents import Incident, IncidentUpdate
 
-MINUTE = 60_000_000
-HOUR = 60 * MINUTE
-#: What follows within this is of the same, whatever remains of its risk.
-NEAR = 10 * MINUTE
-#: How long a shared user or address links.
-LINKED = HOUR
 #: What must remain of a host's risk, with the new one, for the host's incident to take it in.
 REMAINS = 0.5
-#: Least risk of what links hosts.
-LINKS_FROM = 0.5
 #: What another system alerted of longer ago than this, before it was read, weighs nothing: it is not of what happens
 #: now, and days of it may be read in one moment.
 STALE = HOUR
 #: How often incidents are looked through for those that are over.
 SWEEP = NEAR
-#: Rules, users and addresses that are remembered to link by.
-MAX_RECENT = 20_000
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -54,14 +45,17 @@ class _Saved(msgspec.Struct):
     swept: int
     now: int
     held: HeldBack
+    #: By file, hosts on which signals named it. Not known to version 2.
+    files: dict[str, list[str]] = {}
 
 
 class IncidentBook:
     """All open incidents. ``advance`` once a minute in which anything was sighted, in order of time.
 
     A sighting joins the incident of its host while that host's risk in it lasts, and that of another host where the
-    same rare rule was seen within ten minutes, or the same user or address within an hour. What is nothing unusual
-    joins only where its rule is part of an incident already, and is counted there. What is suppressed joins none; the
+    same rare rule was seen within ten minutes, the same user or address within an hour, or the same file while that
+    incident takes in; as long it joins what its process tree is part of. What is nothing unusual joins only where its
+    rule or its process tree is part of an incident already, and is counted there. What is suppressed joins none; the
     explanations of its host's incidents name it.
 
     Args:
@@ -69,7 +63,9 @@ class IncidentBook:
         group: length of an alert's grouping window, µs; by it alerts are named.
     """
 
-    VERSION = 2
+    VERSION = 3
+    #: Snapshots that can be gone on from.
+    READS = frozenset({2, VERSION})
 
     def __init__(self, settings: IncidentSettings, group: int) -> None:
         self._settings = settings
@@ -78,8 +74,7 @@ class IncidentBook:
         self._fleet = Fleet()
         self._clusters: dict[str, Cluster] = {}
         self._by_host: dict[str, str] = {}
-        #: By what is shared: when it was last seen, on which host, and in which incident.
-        self._recent: dict[str, tuple[int, str, str]] = {}
+        self._links = Links(settings)
         self._held = HeldBack()
         self._swept = 0
         self._now = 0
@@ -98,6 +93,7 @@ class IncidentBook:
         signals: list[Signal] = []
         touched: dict[str, None] = {}
         surprises = self._surprises(minute)
+        self._links.learn(minute.sightings)
         for sighting in minute.sightings:
             if sighting.suppressed:
                 self._held.add(sighting)
@@ -154,21 +150,31 @@ class IncidentBook:
         mark = own.fingerprint(sighting) if own is not None else None
         goes_on = own is not None and mark is not None and t - mark.last <= NEAR and self._takes_in(own, t)
         if weight <= 0.0:
-            return own if goes_on else None
+            return own if goes_on else self._tree(sighting, t)
         if own is not None and not goes_on and not self._continues(own, sighting.host, weight, t):
             own = None
-        for other in self._linked(sighting, weight, t):
-            if own is None:
-                own = other
-            elif own is not other and other.id in self._clusters:  # else another link has just made them one
-                own = self._merge(own, other, updates)
+        for bond in list(self._links.find(sighting, weight, t)):
+            other = self._clusters.get(bond.cluster)  # another link may have just made them one
+            if other is None or other is own or not self._takes_in(other, t):
+                continue
+            own = other if own is None else self._merge(own, other, updates)
+            own.bind(sighting.host, bond.by, bond.host)
         if own is None:
             start = sighting.opened or sighting.time
             alert = alert_id(sighting.kind, sighting.rule, sighting.host, start - start % self._group)
             name = incident_id(alert, sighting.minute)
             own = self._clusters[name] = Cluster(name, sighting.time, sighting.last, t, t)
-        self._remember(own, sighting, weight, t)
+        self._by_host[sighting.host] = own.id
+        self._links.remember(sighting, weight, t, own.id)
         return own
+
+    def _tree(self, sighting: Sighting, t: int) -> Cluster | None:
+        """Return the incident that the processes of a sighting that weighs nothing are part of."""
+        for bond in self._links.find(sighting, 0.0, t):
+            cluster = self._clusters.get(bond.cluster)
+            if cluster is not None and self._takes_in(cluster, t):
+                return cluster
+        return None
 
     def _takes_in(self, cluster: Cluster, t: int) -> bool:
         settings = self._settings
@@ -186,29 +192,6 @@ class IncidentBook:
             return True
         return cluster.host_risk(host, t, self._half_life) + weight >= REMAINS
 
-    def _linked(self, sighting: Sighting, weight: float, t: int) -> list[Cluster]:
-        """Return the incidents of other hosts that share something with the sighting."""
-        if weight < LINKS_FROM:
-            return []
-        found: list[Cluster] = []
-        for shared, within in ((sighting.value, NEAR), *((link, LINKED) for link in sighting.links)):
-            known = self._recent.get(shared)
-            if known is None or known[1] == sighting.host or t - known[0] > within:
-                continue
-            cluster = self._clusters.get(known[2])
-            if cluster is not None and self._takes_in(cluster, t):
-                found.append(cluster)
-        return found
-
-    def _remember(self, cluster: Cluster, sighting: Sighting, weight: float, t: int) -> None:
-        self._by_host[sighting.host] = cluster.id
-        if weight >= LINKS_FROM:
-            for shared in (sighting.value, *sighting.links):
-                self._recent.pop(shared, None)
-                self._recent[shared] = (t, sighting.host, cluster.id)
-            while len(self._recent) > MAX_RECENT:
-                del self._recent[next(iter(self._recent))]
-
     def _merge(self, one: Cluster, other: Cluster, updates: list[IncidentUpdate]) -> Cluster:
         """Make the younger part of the older, whose id stays."""
         old, young = sorted((one, other), key=lambda cluster: (cluster.first, cluster.id))
@@ -219,9 +202,7 @@ class IncidentBook:
         for host in young.hosts:
             if self._by_host.get(host) == young.id:
                 self._by_host[host] = old.id
-        for shared, (t, host, name) in self._recent.items():
-            if name == young.id:
-                self._recent[shared] = (t, host, old.id)
+        self._links.move(young.id, old.id)
         return old
 
     def _rate(self, cluster: Cluster, t: int) -> None:
@@ -254,7 +235,7 @@ class IncidentBook:
             faded = not cluster.told and cluster.risk(now, self._half_life) < REMAINS / 10
             if not self._takes_in(cluster, now) or (faded and now - cluster.active > NEAR):
                 over.append(cluster)
-        self._recent = {shared: known for shared, known in self._recent.items() if now - known[0] <= LINKED}
+        self._links.forget(now)
         closed = self._close(over)
         self._held.forget(now - int(max(1.0, self._settings.idle_hours) * HOUR))
         return closed
@@ -282,10 +263,11 @@ class IncidentBook:
                 self._fleet.snapshot(),
                 list(self._clusters.values()),
                 self._by_host,
-                self._recent,
+                self._links.recent,
                 self._swept,
                 self._now,
                 self._held,
+                self._links.files,
             )
         )
 
@@ -297,11 +279,11 @@ class IncidentBook:
             ValueError: the snapshot is of another version.
         """
         saved = msgspec.msgpack.decode(state, type=_Saved)
-        if saved.version != cls.VERSION:
+        if saved.version not in cls.READS:
             raise ValueError(f"incident book: snapshot version {saved.version} cannot be read")
         book = cls(settings, group)
         book._fleet = Fleet.restore(saved.fleet)
         book._clusters = {cluster.id: cluster for cluster in saved.clusters}
-        book._by_host, book._recent = saved.by_host, saved.recent
+        book._by_host, book._links = saved.by_host, Links(settings, saved.recent, saved.files)
         book._swept, book._now, book._held = saved.swept, saved.now, saved.held
         return book

@@ -76,7 +76,7 @@ def record(
         state=state,
         severity=cluster.severity,
         score=round(cluster.score, 3),
-        entities=(*hosts[:MAX_HOSTS], *sorted(cluster.links)[:MAX_OTHERS]),
+        entities=(*hosts[:MAX_HOSTS], *shared(cluster)[:MAX_OTHERS]),
         first_seen=cluster.first,
         last_seen=cluster.last,
         opened=cluster.opened,
@@ -104,6 +104,11 @@ def by_risk(prints: list[Print]) -> list[str]:
         if mark.host:
             risks[mark.host] = risks.get(mark.host, 0.0) + mark.best
     return sorted(risks, key=lambda host: (-risks[host], host))
+
+
+def shared(cluster: Cluster) -> list[str]:
+    """Return the users and addresses of a cluster, then its files, which are the most."""
+    return sorted(cluster.links, key=lambda link: (link.startswith("hash:"), link))
 
 
 def evidence(prints: list[Print]) -> tuple[str, ...]:
@@ -147,8 +152,11 @@ def explain(
         lines.append(f"Tactics: {', '.join(tactics)} ({', '.join(techniques[:12]) or 'no technique named'}).")
     lines.append(f"Where: {'; '.join(_where(host, prints) for host in hosts[:5])}" + _rest(len(hosts) - 5) + ".")
     if cluster.links:
-        links = sorted(cluster.links)
+        links = shared(cluster)
         lines.append(f"Shared: {', '.join(_plain(link, 80) for link in links[:8])}" + _rest(len(links) - 8) + ".")
+    if cluster.bonds:
+        bonds = list(cluster.bonds.values())
+        lines.append(f"Linked: {'; '.join(_plain(bond, 200) for bond in bonds[:8])}" + _rest(len(bonds) - 8) + ".")
     lines.append(
         f"Severity: {cluster.severity.name}, for a risk of {cluster.score:.1f} (medium from {settings.medium:g}, "
         f"halved every {settings.half_life_hours:g} h)."
