@@ -8,6 +8,7 @@ import msgspec
 
 from analyzers.anomaly.rarity_fleet import Fleet
 from analyzers.anomaly.surprise import Surprise
+from analyzers.criticality import Criticality
 from analyzers.incidents.cluster import Cluster
 from analyzers.incidents.explanation import record
 from analyzers.incidents.links import HOUR, MINUTE, NEAR, Links
@@ -61,15 +62,17 @@ class IncidentBook:
     Args:
         settings: when it is an incident.
         group: length of an alert's grouping window, µs; by it alerts are named.
+        assets: how much hosts matter: what is signalled there weighs so many times as much.
     """
 
     VERSION = 3
     #: Snapshots that can be gone on from.
     READS = frozenset({2, VERSION})
 
-    def __init__(self, settings: IncidentSettings, group: int) -> None:
+    def __init__(self, settings: IncidentSettings, group: int, assets: Criticality | None = None) -> None:
         self._settings = settings
         self._group = group
+        self._assets = Criticality({}) if assets is None else assets
         self._half_life = settings.half_life_hours * HOUR
         self._fleet = Fleet()
         self._clusters: dict[str, Cluster] = {}
@@ -113,7 +116,7 @@ class IncidentBook:
             if cluster is not None:
                 start = sighting.opened or sighting.time
                 alert = alert_id(sighting.kind, sighting.rule, sighting.host, start - start % self._group)
-                cluster.add(sighting, weight, why, t, alert, self._half_life)
+                self._add(cluster, sighting, weight, why, t, alert)
                 self._rate(cluster, t)
                 touched[cluster.id] = None
             if sighting.kind == "alert" and (cluster is not None or (sighting.level or 0) >= Level.medium):
@@ -205,6 +208,13 @@ class IncidentBook:
         self._links.move(young.id, old.id)
         return old
 
+    def _add(self, cluster: Cluster, sighting: Sighting, weight: float, why: str, t: int, alert: str) -> None:
+        """Add a sighting with the weight that its host gives it. What links and joins is decided without."""
+        matters = self._assets.of(sighting.host) if weight > 0.0 else None
+        if matters is not None and matters != 1.0:
+            weight, why = weight * matters, f"{weight:.1f} times {matters:g}, what this host matters; {why}"
+        cluster.add(sighting, weight, why, t, alert, self._half_life)
+
     def _rate(self, cluster: Cluster, t: int) -> None:
         score = cluster.rate(t, self._half_life)
         cluster.score = max(cluster.score, score)
@@ -272,7 +282,9 @@ class IncidentBook:
         )
 
     @classmethod
-    def restore(cls, settings: IncidentSettings, group: int, state: bytes) -> IncidentBook:
+    def restore(
+        cls, settings: IncidentSettings, group: int, state: bytes, assets: Criticality | None = None
+    ) -> IncidentBook:
         """Return a book that goes on from a snapshot.
 
         Raises:
@@ -281,7 +293,7 @@ class IncidentBook:
         saved = msgspec.msgpack.decode(state, type=_Saved)
         if saved.version not in cls.READS:
             raise ValueError(f"incident book: snapshot version {saved.version} cannot be read")
-        book = cls(settings, group)
+        book = cls(settings, group, assets)
         book._fleet = Fleet.restore(saved.fleet)
         book._clusters = {cluster.id: cluster for cluster in saved.clusters}
         book._by_host, book._links = saved.by_host, Links(settings, saved.recent, saved.files)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from analyzers.criticality import Criticality
 from analyzers.incidents.book import HOUR, MINUTE, IncidentBook, Result
 from analyzers.incidents.cluster import MAX_PRINTS
 from analyzers.incidents.explanation import citations
@@ -168,6 +169,18 @@ def test_several_tactics_of_several_rules_are_more_severe_than_the_same_of_one()
         scores.append(incident.score)
         assert incident.tactics == tuple(dict.fromkeys(name for names in tactics for name in names))
     assert scores[1] == pytest.approx(scores[0] * 1.5, rel=1e-3)
+
+
+def test_what_happens_on_a_host_that_matters_weighs_more_and_links_no_more(fleet: Fleet) -> None:
+    fleet.book = IncidentBook(IncidentSettings(), HOUR, Criticality({"dc-*": 5.0, "test-*": 0.1}))
+    fleet.minute([s for host in ("dc-1", "test-1", "ws-1") for s in fleet.rule(host, f"r-{host}", T0)])
+    scores = {incident.entities: incident for incident in fleet.open()}
+    assert scores["dc-1",].score == pytest.approx(5 * scores["ws-1",].score)
+    assert scores["dc-1",].severity == Level.high
+    assert "3.0 times 5, what this host matters" in scores["dc-1",].explanation
+    assert ("test-1",) not in scores
+    fleet.minute(fleet.alerts("dc-1", "noise", T0 + MINUTE))
+    assert scores["dc-1",].alert_count == 1
 
 
 def test_rules_that_say_the_same_of_one_event_are_not_so_many_reasons(fleet: Fleet) -> None:
