@@ -131,9 +131,8 @@ def build(
     )
     group = settings.alerts.group_minutes * 60_000_000
     assets = Criticality(settings.assets.criticality)
-    incidents = op.stateful_batch(
-        "incidents", heard, partial(IncidentLogic, settings.incidents, group, timeline, assets=assets)
-    )
+    logic_of = partial(IncidentLogic, settings.incidents, group, timeline, assets=assets, notify=settings.notify)
+    incidents = op.stateful_batch("incidents", heard, logic_of)
 
     signals = op.merge(
         "all_signals",

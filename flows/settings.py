@@ -16,6 +16,7 @@ from analyzers.anomaly.settings import AnomalySettings
 from analyzers.bert.settings import BertSettings
 from analyzers.correlations.settings import CorrelationSettings
 from analyzers.criticality import AssetSettings
+from analyzers.incidents.notices import NotifySettings
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.llm.settings import LlmSettings
 from analyzers.router.settings import RouterSettings
@@ -172,6 +173,7 @@ class Settings(BaseSettings):
     correlations: CorrelationSettings = CorrelationSettings()
     alerts: AlertSettings = AlertSettings()
     incidents: IncidentSettings = IncidentSettings()
+    notify: NotifySettings = NotifySettings()
     limits: LimitSettings = LimitSettings()
     recovery: RecoverySettings = RecoverySettings()
     supervisor: SupervisorSettings = SupervisorSettings()

@@ -7,26 +7,26 @@ from typing import Any, Literal
 import msgspec
 
 from analyzers.anomaly.rarity_fleet import Fleet
-from analyzers.anomaly.surprise import Surprise
 from analyzers.criticality import Criticality
 from analyzers.incidents.cluster import Cluster
 from analyzers.incidents.explanation import record
 from analyzers.incidents.links import HOUR, MINUTE, NEAR, Links
 from analyzers.incidents.minutes import Minute
+from analyzers.incidents.notices import Notices, NotifySettings
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.sightings import Sighting, signal_of
 from analyzers.incidents.suppressed import HeldBack
-from analyzers.incidents.weights import weigh
+from analyzers.incidents.weights import surprises_of, weigh
 from state.alerts import Level, Signal
 from state.ids import alert_id, incident_id
-from state.incidents import Incident, IncidentUpdate
+from state.incidents import Incident, IncidentUpdate, Reason
 
 #: What must remain of a host's risk, with the new one, for the host's incident to take it in.
 REMAINS = 0.5
 #: What another system alerted of longer ago than this, before it was read, weighs nothing: it is not of what happens
 #: now, and days of it may be read in one moment.
 STALE = HOUR
-#: How often incidents are looked through for those that are over.
+#: How often incidents are looked through for those that are over: at times that this divides, whatever is heard when.
 SWEEP = NEAR
 
 
@@ -51,7 +51,7 @@ class _Saved(msgspec.Struct):
 
 
 class IncidentBook:
-    """All open incidents. ``advance`` once a minute in which anything was sighted, in order of time.
+    """All open incidents. ``advance`` once a minute, in order of time; where nothing was sighted, minutes may lack.
 
     A sighting joins the incident of its host while that host's risk in it lasts, and that of another host where the
     same rare rule was seen within ten minutes, the same user or address within an hour, or the same file while that
@@ -63,13 +63,20 @@ class IncidentBook:
         settings: when it is an incident.
         group: length of an alert's grouping window, µs; by it alerts are named.
         assets: how much hosts matter: what is signalled there weighs so many times as much.
+        notify: how often an incident is told of to those who are notified.
     """
 
     VERSION = 3
     #: Snapshots that can be gone on from.
     READS = frozenset({2, VERSION})
 
-    def __init__(self, settings: IncidentSettings, group: int, assets: Criticality | None = None) -> None:
+    def __init__(
+        self,
+        settings: IncidentSettings,
+        group: int,
+        assets: Criticality | None = None,
+        notify: NotifySettings | None = None,
+    ) -> None:
         self._settings = settings
         self._group = group
         self._assets = Criticality({}) if assets is None else assets
@@ -78,6 +85,7 @@ class IncidentBook:
         self._clusters: dict[str, Cluster] = {}
         self._by_host: dict[str, str] = {}
         self._links = Links(settings)
+        self._notices = Notices(NotifySettings() if notify is None else notify)
         self._held = HeldBack()
         self._swept = 0
         self._now = 0
@@ -89,13 +97,12 @@ class IncidentBook:
 
     def advance(self, minute: Minute) -> Result:
         """Take in a minute; return what it changed."""
-        self._now = max(self._now, minute.start)
         updates: list[IncidentUpdate] = []
-        if self._now - self._swept >= SWEEP:
-            updates += self._sweep(self._now)
+        self._pass(minute.start, updates)
+        self._now = max(self._now, minute.start)
         signals: list[Signal] = []
         touched: dict[str, None] = {}
-        surprises = self._surprises(minute)
+        surprises = surprises_of(minute, self._fleet)
         self._links.learn(minute.sightings)
         for sighting in minute.sightings:
             if sighting.suppressed:
@@ -124,28 +131,33 @@ class IncidentBook:
         updates += [self._tell(self._clusters[name]) for name in touched if self._tells(name)]
         if len(self._clusters) > self._settings.max_open:
             updates += self._evict(self._now)
+        self._pass(self._now + MINUTE, updates)
         return Result(updates, signals)
 
-    def _surprises(self, minute: Minute) -> dict[tuple[str, str], Surprise]:
-        """Measure each host's past against the fleet's as it was before this minute; then the fleet learns it."""
-        for _, born in minute.born:
-            self._fleet.join(born)
-        for at, joined in minute.left:
-            self._fleet.leave(joined, at)
-        counts: dict[str, dict[str, float]] = {}
-        for sighting in minute.sightings:
-            if sighting.standing is not None:
-                count = float(sighting.count) if sighting.kind == "alert" else 1.0
-                counts.setdefault(sighting.host, {})[sighting.value] = count
-        found: dict[tuple[str, str], Surprise] = {}
-        usual = {host: self._fleet.usual(values, minute.start) for host, values in counts.items()}
-        for sighting in minute.sightings:
-            if sighting.standing is not None:
-                value, host = sighting.value, sighting.host
-                found[host, value] = sighting.standing.surprise(value, counts[host][value], usual[host][value])
-        for host in sorted(counts):
-            self._fleet.learn_one(counts[host], minute.start)
-        return found
+    def _pass(self, until: int, updates: list[IncidentUpdate]) -> None:
+        """Let time pass: close what is over, and say of what it is time to, each at its own time.
+
+        So nothing depends on which minutes were heard of in between.
+        """
+        told = {update.incident.id: place for place, update in enumerate(updates)}
+        while self._clusters:
+            sweep = (self._swept // SWEEP + 1) * SWEEP
+            due = self._notices.next(min(until, sweep - 1))
+            if due is not None:
+                cluster = self._clusters[due[1]]
+                reason, at = self._notices.take(cluster)
+                place = told.pop(cluster.id, -1)
+                if place >= 0 and updates[place].change in ("new", "severity", "grew"):
+                    updates[place] = msgspec.structs.replace(updates[place], reason=reason, notified_at=at)
+                else:
+                    updates.append(IncidentUpdate(self._record(cluster), "same", reason, at))
+            elif sweep <= until:
+                updates += self._sweep(sweep)
+            else:
+                return
+        if until - self._swept >= SWEEP:
+            self._forget(until)
+            self._swept = until - until % SWEEP
 
     def _place(self, sighting: Sighting, weight: float, t: int, updates: list[IncidentUpdate]) -> Cluster | None:
         """Return the incident that a sighting belongs to, a new one if need be; ``None``: to none."""
@@ -199,7 +211,9 @@ class IncidentBook:
         """Make the younger part of the older, whose id stays."""
         old, young = sorted((one, other), key=lambda cluster: (cluster.first, cluster.id))
         if young.told:
-            updates.append(IncidentUpdate(self._record(young, "merged", old.id), "merged"))
+            # Those who never heard of it need not hear of its end.
+            reason: Reason = "merged" if self._notices.end(young) else ""
+            updates.append(IncidentUpdate(self._record(young, "merged", old.id), "merged", reason, self._now))
         old.take_in(young)
         del self._clusters[young.id]
         for host in young.hosts:
@@ -229,6 +243,7 @@ class IncidentBook:
         severity = self._settings.severity(cluster.score)
         change = "new" if not cluster.told else "severity" if severity > cluster.severity else "grew"
         cluster.severity, cluster.told = severity, True
+        self._notices.change(cluster, self._now)
         return IncidentUpdate(self._record(cluster), change)  # type: ignore[arg-type]
 
     def _record(
@@ -245,25 +260,30 @@ class IncidentBook:
             faded = not cluster.told and cluster.risk(now, self._half_life) < REMAINS / 10
             if not self._takes_in(cluster, now) or (faded and now - cluster.active > NEAR):
                 over.append(cluster)
+        self._forget(now)
+        return self._close(over, now)
+
+    def _forget(self, now: int) -> None:
         self._links.forget(now)
-        closed = self._close(over)
         self._held.forget(now - int(max(1.0, self._settings.idle_hours) * HOUR))
-        return closed
 
     def _evict(self, now: int) -> list[IncidentUpdate]:
         """Close those of least risk, an eighth at once."""
         order = sorted(self._clusters.values(), key=lambda c: (c.risk(now, self._half_life), c.active, c.id))
         over = order[: len(order) - self._settings.max_open * 7 // 8]
         self.evicted += len(over)
-        return self._close(over)
+        return self._close(over, now)
 
-    def _close(self, over: list[Cluster]) -> list[IncidentUpdate]:
+    def _close(self, over: list[Cluster], now: int) -> list[IncidentUpdate]:
         gone = {cluster.id for cluster in over}
         if gone:
-            for name in gone:
-                del self._clusters[name]
+            for cluster in over:
+                self._notices.end(cluster)
+                del self._clusters[cluster.id]
             self._by_host = {host: name for host, name in self._by_host.items() if name not in gone}
-        return [IncidentUpdate(self._record(cluster, "closed"), "closed") for cluster in over if cluster.told]
+        return [
+            IncidentUpdate(self._record(cluster, "closed"), "closed", "closed", now) for cluster in over if cluster.told
+        ]
 
     def snapshot(self) -> bytes:
         """Return the state as versioned bytes."""
@@ -283,7 +303,12 @@ class IncidentBook:
 
     @classmethod
     def restore(
-        cls, settings: IncidentSettings, group: int, state: bytes, assets: Criticality | None = None
+        cls,
+        settings: IncidentSettings,
+        group: int,
+        state: bytes,
+        assets: Criticality | None = None,
+        notify: NotifySettings | None = None,
     ) -> IncidentBook:
         """Return a book that goes on from a snapshot.
 
@@ -293,9 +318,11 @@ class IncidentBook:
         saved = msgspec.msgpack.decode(state, type=_Saved)
         if saved.version not in cls.READS:
             raise ValueError(f"incident book: snapshot version {saved.version} cannot be read")
-        book = cls(settings, group, assets)
+        book = cls(settings, group, assets, notify)
         book._fleet = Fleet.restore(saved.fleet)
         book._clusters = {cluster.id: cluster for cluster in saved.clusters}
         book._by_host, book._links = saved.by_host, Links(settings, saved.recent, saved.files)
         book._swept, book._now, book._held = saved.swept, saved.now, saved.held
+        for cluster in saved.clusters:
+            book._notices.restore(cluster, saved.now)
         return book

@@ -53,6 +53,17 @@ class Print(msgspec.Struct):
         return self.weight * 2.0 ** (-max(0, t - self.at) / half_life) if self.weight else 0.0
 
 
+class Notice(msgspec.Struct):
+    """What was last said of an incident to those who are notified."""
+
+    #: When, µs; 0: nothing yet.
+    at: int = 0
+    #: When something is to be said next, µs.
+    due: int = 0
+    #: Severity, and how many tactics and entities it then had.
+    said: tuple[int, int, int] = (0, 0, 0)
+
+
 class Cluster(msgspec.Struct):
     """Sightings that belong together; an incident once its score is high enough."""
 
@@ -76,6 +87,8 @@ class Cluster(msgspec.Struct):
     aliases: list[str] = []
     #: How hosts came to be part of it, by host and what linked it.
     bonds: dict[str, str] = {}
+    #: Once it was put out.
+    notice: Notice | None = None
 
     def fingerprint(self, sighting: Sighting) -> Print | None:
         """Return what is known of the sighting's rule on its host."""

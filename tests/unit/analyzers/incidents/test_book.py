@@ -257,7 +257,7 @@ def test_a_book_that_goes_on_from_snapshots_says_the_same(fleet: Fleet) -> None:
         assert other.minute(again) == fleet.minute(minute)
         other.book = IncidentBook.restore(IncidentSettings(), HOUR, other.book.snapshot())
         other.watches = {host: Watch.restore(host, watch.snapshot()) for host, watch in other.watches.items()}
-    assert {change for change, _ in fleet.changes} == {"new", "severity", "merged", "closed", "grew"}
+    assert {change for change, _ in fleet.changes} == {"new", "severity", "merged", "closed", "grew", "same"}
     again_read = IncidentBook.restore(IncidentSettings(), HOUR, fleet.book.snapshot())
     assert other.book.snapshot() == again_read.snapshot()
 
