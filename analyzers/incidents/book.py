@@ -17,7 +17,7 @@ from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.sightings import Sighting, signal_of
 from analyzers.incidents.suppressed import HeldBack
 from analyzers.incidents.weights import surprises_of, weigh
-from state.alerts import Level, Signal
+from state.alerts import FLEET, Level, Signal
 from state.ids import alert_id, incident_id
 from state.incidents import Incident, IncidentUpdate, Reason
 
@@ -26,6 +26,8 @@ REMAINS = 0.5
 #: What another system alerted of longer ago than this, before it was read, weighs nothing: it is not of what happens
 #: now, and days of it may be read in one moment.
 STALE = HOUR
+#: Most that what many hosts did at once scores, as a share of medium: it is no attack by itself.
+FLEET_MOST = 0.9
 #: How often incidents are looked through for those that are over: at times that this divides, whatever is heard when.
 SWEEP = NEAR
 
@@ -56,7 +58,8 @@ class IncidentBook:
     A sighting joins the incident of its host while that host's risk in it lasts, and that of another host where the
     same rare rule was seen within ten minutes, the same user or address within an hour, or the same file while that
     incident takes in; as long it joins what its process tree is part of. What is nothing unusual joins only where its
-    rule or its process tree is part of an incident already, and is counted there. What is suppressed joins none; the
+    rule or its process tree is part of an incident already, and is counted there. What the whole fleet did at once is
+    an incident of its own, at most of severity low, which those of hosts name. What is suppressed joins none; the
     explanations of its host's incidents name it.
 
     Args:
@@ -224,13 +227,15 @@ class IncidentBook:
 
     def _add(self, cluster: Cluster, sighting: Sighting, weight: float, why: str, t: int, alert: str) -> None:
         """Add a sighting with the weight that its host gives it. What links and joins is decided without."""
-        matters = self._assets.of(sighting.host) if weight > 0.0 else None
+        matters = self._assets.of(sighting.host) if weight > 0.0 and sighting.host != FLEET else None
         if matters is not None and matters != 1.0:
             weight, why = weight * matters, f"{weight:.1f} times {matters:g}, what this host matters; {why}"
         cluster.add(sighting, weight, why, t, alert, self._half_life)
 
     def _rate(self, cluster: Cluster, t: int) -> None:
         score = cluster.rate(t, self._half_life)
+        if FLEET in cluster.hosts:
+            score = min(score, FLEET_MOST * self._settings.medium)
         cluster.score = max(cluster.score, score)
         if not cluster.opened and score >= self._settings.medium:
             cluster.opened = t
@@ -250,7 +255,10 @@ class IncidentBook:
         self, cluster: Cluster, state: Literal["open", "closed", "merged"] = "open", merged_into: str = ""
     ) -> Incident:
         held = self._held.between(cluster.hosts, cluster.first - HOUR, cluster.last + HOUR)
-        return record(cluster, self._settings, held, state, merged_into)
+        fleet = self._clusters.get(self._by_host.get(FLEET, ""))
+        if fleet is not None and (fleet.last < cluster.first - HOUR or fleet.first > cluster.last + HOUR):
+            fleet = None
+        return record(cluster, self._settings, held, state, merged_into, None if fleet is cluster else fleet)
 
     def _sweep(self, now: int) -> list[IncidentUpdate]:
         """Close what is over; forget what never became an incident and no longer weighs."""

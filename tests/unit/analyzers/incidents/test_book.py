@@ -14,8 +14,8 @@ from analyzers.incidents.explanation import citations
 from analyzers.incidents.minutes import Minute
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.sightings import AlertCount, Sighting, Told
-from analyzers.incidents.watch import Watch
-from state.alerts import Level, Signal
+from analyzers.incidents.watch import Watch, sighting_of
+from state.alerts import FLEET, Level, Signal
 from state.events import Event, Kind
 from state.ids import alert_id
 from state.incidents import Incident
@@ -181,6 +181,28 @@ def test_what_happens_on_a_host_that_matters_weighs_more_and_links_no_more(fleet
     assert ("test-1",) not in scores
     fleet.minute(fleet.alerts("dc-1", "noise", T0 + MINUTE))
     assert scores["dc-1",].alert_count == 1
+
+
+def shift(t: int, metric: str = "processes") -> list[Sighting]:
+    rule, name = f"fleet:{metric}:peak", f"Many hosts at once: more {metric}"
+    signal = Signal("anomaly", rule, name, Level.medium, FLEET, t, "on 30 hosts", tactics=("execution",))
+    return [sighting_of(signal, t - t % MINUTE)]
+
+
+def test_a_patch_day_is_one_entry_of_low_severity_that_incidents_of_hosts_name(fleet: Fleet) -> None:
+    fleet.book = IncidentBook(IncidentSettings(), HOUR, Criticality({"*": 9.0}))
+    for minute in range(60):
+        fleet.minute(shift(T0 + minute * MINUTE, f"metric-{minute % 6}"))
+    fleet.minute(fleet.rule("ws-1", "r1", T0 + HOUR, Level.high))
+    by_entity = {incident.entities: incident for incident in fleet.open()}
+    assert sorted(by_entity) == [("_fleet",), ("ws-1",)]
+    patched, attacked = by_entity["_fleet",], by_entity["ws-1",]
+    assert (patched.severity, patched.alert_count) == (Level.low, 60)
+    assert patched.title.endswith("on the whole fleet")
+    assert f"In the whole fleet meanwhile (incident {patched.id}): Many hosts at once" in attacked.explanation
+    # Hours later it has nothing to do with it.
+    fleet.minute(fleet.rule("ws-2", "r2", T0 + 4 * HOUR, Level.high))
+    assert all("meanwhile" not in i.explanation for i in fleet.open() if i.entities == ("ws-2",))
 
 
 def test_rules_that_say_the_same_of_one_event_are_not_so_many_reasons(fleet: Fleet) -> None:
