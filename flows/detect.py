@@ -19,6 +19,7 @@ from analyzers.bert.judge import TextJudge
 from analyzers.bert.meanings import Bar
 from analyzers.control import Timeline
 from analyzers.correlations.hits import Hits
+from analyzers.criticality import Criticality
 from analyzers.incidents.sightings import Heard
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
@@ -129,7 +130,9 @@ def build(
         op.filter_map("correlations_heard", correlated, for_incidents),
     )
     group = settings.alerts.group_minutes * 60_000_000
-    incidents = op.stateful_batch("incidents", heard, partial(IncidentLogic, settings.incidents, group, timeline))
+    assets = Criticality(settings.assets.criticality)
+    logic_of = partial(IncidentLogic, settings.incidents, group, timeline, assets=assets, notify=settings.notify)
+    incidents = op.stateful_batch("incidents", heard, logic_of)
 
     signals = op.merge(
         "all_signals",

@@ -40,7 +40,7 @@ RECOVERY_PARTITIONS = 64
 IDENTITY = "winnow.json"
 #: Held by the supervisor and all of its workers for as long as one of them lives.
 LOCK = "winnow.lock"
-#: How the state is laid out and read. A store of other numbers is refused.
+#: How the state is laid out and written. A store of other numbers is refused, but for those of READS.
 SNAPSHOTS = {
     "source": KafkaPartition.VERSION,
     "align": Aligner.VERSION,
@@ -55,6 +55,9 @@ SNAPSHOTS = {
     "verdicts": VerdictPartition.VERSION,
     "shards": SHARDS,
 }
+
+#: Numbers of earlier versions that are read as well; the next snapshot of each state is of this one.
+READS = {"incidents": IncidentLogic.READS}
 
 
 class Identity(msgspec.Struct):
@@ -124,7 +127,7 @@ def difference(known: Identity, now: Identity) -> str:
     other = [
         f"{name} {known.snapshots.get(name, 'none')}, this Winnow reads {now.snapshots.get(name, 'none')}"
         for name in sorted(known.snapshots.keys() | now.snapshots.keys())
-        if known.snapshots.get(name) != now.snapshots.get(name)
+        if known.snapshots.get(name) not in (now.snapshots.get(name), *READS.get(name, ()))
     ]
     if other:
         return f"its snapshots are of another version ({'; '.join(other)})"

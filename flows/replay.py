@@ -120,6 +120,8 @@ def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
     _write_lines(out / "rejected.jsonl", sorted(rejected, key=_place))
     escalated = [line for path in parts.glob("escalations-*.jsonl") for line in path.read_bytes().splitlines()]
     _write_lines(out / "escalations.jsonl", sorted(escalated, key=_asked))
+    told = [line for path in parts.glob("notifications-*.jsonl") for line in path.read_bytes().splitlines()]
+    _write_lines(out / "notifications.jsonl", sorted(told, key=_notified))
     rows = whole.ledger.values()
     total = {
         name: sum(getattr(row, name) for row in rows)
@@ -135,6 +137,7 @@ def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
         "alerts": len(alerts),
         "incidents": len(incidents),
         "escalations": len(escalated),
+        "notifications": len(told),
         "lanes": {lane: total[lane] for lane in ("rule", "bert", "llm")},
         "hosts": {host: whole.hosts[host].events for host in sorted(whole.hosts)},
         "events_per_second": round(events / seconds) if seconds else 0,
@@ -142,10 +145,10 @@ def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     damaged = [item for item in map(orjson.loads, rejected) if item["reason"] == UNREADABLE]
     if damaged:
-        told = "; ".join(
+        said = "; ".join(
             f"{item['file']} cannot be read after line {item['line']}: {item['detail']}" for item in damaged
         )
-        raise UsageError(f"{told} (what could be read is in {out})")
+        raise UsageError(f"{said} (what could be read is in {out})")
     return summary
 
 
@@ -157,6 +160,11 @@ def _place(line: bytes) -> tuple[str, int]:
 def _asked(line: bytes) -> tuple[int, str]:
     item = orjson.loads(line)
     return item["time"], item["id"]
+
+
+def _notified(line: bytes) -> tuple[str, str, str]:
+    item = orjson.loads(line)
+    return item["notified_at"], item["id"], item["notification"]
 
 
 def _write_lines(path: Path, lines: Sequence[bytes]) -> None:

@@ -8,13 +8,15 @@ import tomllib
 from pathlib import Path
 from typing import Any, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from analyzers.alerts import AlertSettings
 from analyzers.anomaly.settings import AnomalySettings
 from analyzers.bert.settings import BertSettings
 from analyzers.correlations.settings import CorrelationSettings
+from analyzers.criticality import AssetSettings
+from analyzers.incidents.notices import NotifySettings
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.llm.settings import LlmSettings
 from analyzers.router.settings import RouterSettings
@@ -165,14 +167,26 @@ class Settings(BaseSettings):
     metrics: MetricSettings = MetricSettings()
     anomaly: AnomalySettings = AnomalySettings()
     bert: BertSettings = BertSettings()
+    assets: AssetSettings = AssetSettings()
     router: RouterSettings = RouterSettings()
     llm: LlmSettings = LlmSettings()
     correlations: CorrelationSettings = CorrelationSettings()
     alerts: AlertSettings = AlertSettings()
     incidents: IncidentSettings = IncidentSettings()
+    notify: NotifySettings = NotifySettings()
     limits: LimitSettings = LimitSettings()
     recovery: RecoverySettings = RecoverySettings()
     supervisor: SupervisorSettings = SupervisorSettings()
+
+    @model_validator(mode="after")
+    def _criticality_of_assets(self) -> Settings:
+        # It was the router's alone, who still finds it there.
+        old, new = self.router.criticality, self.assets.criticality
+        if old and new and old != new:
+            raise SettingsError("setting router.criticality: its name is assets.criticality now; set that one only")
+        self.assets = self.assets.model_copy(update={"criticality": new or old})
+        self.router = self.router.model_copy(update={"criticality": new or old})
+        return self
 
     @property
     def registry(self) -> Path | None:

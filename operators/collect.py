@@ -9,12 +9,12 @@ from msgspec import structs
 
 from analyzers.control import Timeline
 from analyzers.host import WINDOW
-from analyzers.incidents.sightings import MAX_COPY, MAX_LINKS, AlertCount, Told, links_of, merge_alerts
+from analyzers.incidents.sightings import MAX_COPY, AlertCount, bounded, links_of, merge_alerts
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet, Partial
 from analyzers.router.candidate import Candidate
 from operators.batch import Batch, Collected, HostLate, Judged, OpenWindow, ShardItem
-from operators.formats.told import is_alert, told
+from operators.formats.told import Alerted, alerted, is_alert
 from operators.suppress import marked_with
 from state.alerts import MAX_EVIDENCE, Level
 from state.events import Event
@@ -151,15 +151,15 @@ class Collector:
         So a flood of them costs what is here, and nothing at the exchange or after it.
         """
         kinds: dict[int, bool] = {}
-        found: defaultdict[tuple[str, int], defaultdict[str, list[tuple[Event, Told]]]]
+        found: defaultdict[tuple[str, int], defaultdict[str, list[tuple[Event, Alerted]]]]
         found = defaultdict(lambda: defaultdict(list))
         for index, event in enumerate(batch.events):
             known = kinds.get(id(event.kind))
             if known is None:
                 known = kinds[id(event.kind)] = is_alert(event.kind)
             if known:
-                said = told(event)
-                found[event.host, _place(batch, index) // WINDOW * WINDOW][said.rule].append((event, said))
+                said = alerted(event)
+                found[event.host, _place(batch, index) // WINDOW * WINDOW][said.told.rule].append((event, said))
         for (host, start), rules in found.items():
             windows = items[self._shard(host)].windows
             window = windows.get((host, start))
@@ -207,21 +207,22 @@ def _place(batch: Batch, index: int) -> int:
     return batch.late.get(index, batch.future.get(index, batch.events[index].time))
 
 
-def _counted(alerts: list[tuple[Event, Told]]) -> AlertCount:
+def _counted(alerts: list[tuple[Event, Alerted]]) -> AlertCount:
     """Add up alerts of one rule on one host in one minute."""
     first = sorted(alerts, key=_mark)[:MAX_EVIDENCE] if len(alerts) > 1 else alerts
     who = {(event.user, event.source_ip, event.destination_ip) for event, _ in alerts}
     host = alerts[0][0].host
     links = {link for user, *addresses in who for link in links_of(user, *addresses, host=host)}
+    links.update(link for _, said in alerts for link in said.indicators)
     return AlertCount(
-        first[0][1],
+        first[0][1].told,
         len(alerts),
         first[0][0].time,
         max(event.time for event, _ in alerts),
         [(event.time, event.id, event.raw[:MAX_COPY]) for event, _ in first],
-        sorted(links)[:MAX_LINKS],
+        bounded(links),
     )
 
 
-def _mark(alert: tuple[Event, Told]) -> tuple[int, str]:
+def _mark(alert: tuple[Event, Alerted]) -> tuple[int, str]:
     return alert[0].time, alert[0].id

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
 from bytewax.operators import StatefulBatchLogic
 
 from analyzers.anomaly.barrier import Report, WindowClosed
@@ -17,14 +18,29 @@ from analyzers.metrics import MetricSet
 from operators import metrics
 from operators.collect import SHARDS
 from operators.roster import HostForgotten
-from state.alerts import Signal
+from state.alerts import FLEET, Signal
 
 #: What the fleet step emits.
-FleetOut = Signal | Report | WindowClosed
+FleetOut = Signal | Report | WindowClosed | Heard
+
+
+def with_heard(judged: Iterable[Signal | Report | WindowClosed]) -> Iterator[FleetOut]:
+    """Add what incidents hear of the fleet as a whole, counted with the window that is closed after it."""
+    signals: list[Signal] = []
+    for item in judged:
+        if isinstance(item, Signal):
+            signals.append(item)
+        if isinstance(item, WindowClosed) and signals:
+            yield Heard(FLEET, item.start, tuple(sighting_of(signal, item.start) for signal in signals))
+            item = msgspec.structs.replace(item, candidates=item.candidates + 1)
+            signals = []
+        yield item
 
 
 class FleetLogic(StatefulBatchLogic[WindowClosed | Report, FleetOut, bytes]):
-    """Wrap a Fleet for ``op.stateful_batch``. Emits signals of the fleet, and reports for the hosts' own alarms.
+    """Wrap a Fleet for ``op.stateful_batch``.
+
+    Emits signals of the fleet, what incidents hear of them, and reports for the hosts' own alarms.
 
     Args:
         host_metrics: the metric set in force.
@@ -43,7 +59,7 @@ class FleetLogic(StatefulBatchLogic[WindowClosed | Report, FleetOut, bytes]):
         fleet = self._fleet
         for value in values:
             fleet.add(value)
-        out = list(fleet.release())
+        out = list(with_heard(fleet.release()))
         if fleet.absorbed:
             metrics.UNUSUAL.labels(status="shift").inc(fleet.absorbed)
             fleet.absorbed = 0

@@ -24,6 +24,7 @@ from operators.batch import HostLate
 from operators.collect import AT_ONCE
 from operators.drift import Drifting
 from operators.escalate import escalation_of
+from operators.formats.told import indicators
 from operators.roster import RESERVED, HostForgotten
 from state.alerts import Level, Signal
 from state.escalations import Escalated, LlmVerdict, escalation_id
@@ -176,7 +177,8 @@ class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
         host.memory.meet(quiet)
         lowest = self._lowest if candidate.lowest is None else candidate.lowest
         told = [_marked(signal, decision) for signal in candidate.signals if signal.level >= lowest]
-        out.append(_heard(host, candidate.window, host.watch.signals(told, candidate.time, event)))
+        named = indicators(event) if told else ()
+        out.append(_heard(host, candidate.window, host.watch.signals(told, candidate.time, event, named)))
         out += (msgspec.structs.replace(signal, raw=event.raw) for signal in told if signal.level < AT_ONCE)
         return out
 

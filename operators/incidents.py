@@ -10,8 +10,10 @@ from bytewax.operators import StatefulBatchLogic
 
 from analyzers.anomaly.barrier import WindowClosed
 from analyzers.control import Timeline
+from analyzers.criticality import Criticality
 from analyzers.incidents.book import IncidentBook
 from analyzers.incidents.minutes import Minutes
+from analyzers.incidents.notices import NotifySettings
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.sightings import Heard
 from operators import metrics
@@ -42,18 +44,30 @@ class IncidentLogic(StatefulBatchLogic[Heard | WindowClosed, IncidentUpdate | Si
         group: length of an alert's grouping window, µs.
         timeline: what is suppressed; sightings of an event were looked at by collect, which has the event.
         state: a snapshot to go on from.
+        assets: how much hosts matter.
+        notify: how often an incident is told of.
     """
 
     VERSION = IncidentBook.VERSION * 100 + Minutes.VERSION
+    #: Snapshots that can be gone on from.
+    READS = frozenset(version * 100 + Minutes.VERSION for version in IncidentBook.READS)
 
-    def __init__(self, settings: IncidentSettings, group: int, timeline: Timeline, state: bytes | None) -> None:
+    def __init__(
+        self,
+        settings: IncidentSettings,
+        group: int,
+        timeline: Timeline,
+        state: bytes | None,
+        assets: Criticality | None = None,
+        notify: NotifySettings | None = None,
+    ) -> None:
         self._timeline = timeline
         if state is None:
-            self._minutes, self._book = Minutes(CLOSERS), IncidentBook(settings, group)
+            self._minutes, self._book = Minutes(CLOSERS), IncidentBook(settings, group, assets, notify)
         else:
             saved = msgspec.msgpack.decode(state, type=_Saved)
             self._minutes = Minutes.restore(CLOSERS, saved.minutes)
-            self._book = IncidentBook.restore(settings, group, saved.book)
+            self._book = IncidentBook.restore(settings, group, saved.book, assets, notify)
 
     def on_batch(self, values: list[Heard | WindowClosed]) -> tuple[Iterable[IncidentUpdate | Signal], bool]:
         """Take in what was heard; emit what the minutes that are complete changed."""
@@ -66,7 +80,10 @@ class IncidentLogic(StatefulBatchLogic[Heard | WindowClosed, IncidentUpdate | Si
         for minute in self._minutes.release():
             result = self._book.advance(minute)
             for update in result.updates:
-                metrics.INCIDENTS.labels(change=update.change, severity=update.incident.severity.name).inc()
+                if update.change != "same":
+                    metrics.INCIDENTS.labels(change=update.change, severity=update.incident.severity.name).inc()
+                if update.reason:
+                    metrics.NOTIFICATIONS.labels(reason=update.reason).inc()
             out += result.updates
             out += result.signals
         metrics.OPEN_INCIDENTS.set(len(self._book))

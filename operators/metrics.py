@@ -64,6 +64,11 @@ INCIDENTS = Counter(
     "Changes of incidents, by what changed (new, severity, merged, closed, grew) and their severity.",
     ["change", "severity"],
 )
+NOTIFICATIONS = Counter(
+    "winnow_notifications",
+    "Messages of incidents, by why they are sent (new, changed, repeat, merged, closed).",
+    ["reason"],
+)
 OPEN_INCIDENTS = Gauge("winnow_open_incidents", "Incidents held open, those that are none yet among them.")
 LOST = Counter("winnow_lost_messages", "Messages that retention removed before they were read.", ["topic", "partition"])
 PARTITIONS_UNREAD = Gauge("winnow_partitions_unread", "Partitions added since the start, which nobody reads.")

@@ -21,7 +21,7 @@ class Incident(msgspec.Struct, frozen=True, gc=False):
     severity: Level
     #: The highest risk that it had.
     score: float
-    #: Hosts, those of the most risk first, then ``user:…`` and ``address:…``.
+    #: Hosts, those of the most risk first, then ``user:…``, ``address:…`` and ``hash:…`` of a file.
     entities: tuple[str, ...]
     first_seen: int
     last_seen: int
@@ -67,9 +67,21 @@ class Incident(msgspec.Struct, frozen=True, gc=False):
         }
 
 
+#: Why those who are notified are told of an incident.
+Reason = Literal["", "new", "changed", "repeat", "merged", "closed"]
+
+
 class IncidentUpdate(msgspec.Struct, frozen=True, gc=False):
     """An incident as it now is, and what is new of it."""
 
     incident: Incident
-    #: ``grew`` is no news for those who were told of it.
-    change: Literal["new", "severity", "merged", "closed", "grew"]
+    #: ``same``: nothing is, but it is time to say something of it.
+    change: Literal["new", "severity", "merged", "closed", "grew", "same"]
+    #: Why it is to be told of to those who are notified; empty: it is not.
+    reason: Reason = ""
+    #: Event time at which it is, µs.
+    notified_at: int = 0
+
+    def message(self) -> dict[str, Any]:
+        """Return the incident's JSON message as those who are notified get it."""
+        return self.incident.message() | {"notification": self.reason, "notified_at": iso(self.notified_at)}

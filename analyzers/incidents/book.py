@@ -7,35 +7,29 @@ from typing import Any, Literal
 import msgspec
 
 from analyzers.anomaly.rarity_fleet import Fleet
-from analyzers.anomaly.surprise import Surprise
+from analyzers.criticality import Criticality
 from analyzers.incidents.cluster import Cluster
 from analyzers.incidents.explanation import record
+from analyzers.incidents.links import HOUR, MINUTE, NEAR, Links
 from analyzers.incidents.minutes import Minute
+from analyzers.incidents.notices import Notices, NotifySettings
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.sightings import Sighting, signal_of
 from analyzers.incidents.suppressed import HeldBack
-from analyzers.incidents.weights import weigh
-from state.alerts import Level, Signal
+from analyzers.incidents.weights import surprises_of, weigh
+from state.alerts import FLEET, Level, Signal
 from state.ids import alert_id, incident_id
-from state.incidents import Incident, IncidentUpdate
+from state.incidents import Incident, IncidentUpdate, Reason
 
-MINUTE = 60_000_000
-HOUR = 60 * MINUTE
-#: What follows within this is of the same, whatever remains of its risk.
-NEAR = 10 * MINUTE
-#: How long a shared user or address links.
-LINKED = HOUR
 #: What must remain of a host's risk, with the new one, for the host's incident to take it in.
 REMAINS = 0.5
-#: Least risk of what links hosts.
-LINKS_FROM = 0.5
 #: What another system alerted of longer ago than this, before it was read, weighs nothing: it is not of what happens
 #: now, and days of it may be read in one moment.
 STALE = HOUR
-#: How often incidents are looked through for those that are over.
+#: Most that what many hosts did at once scores, as a share of medium: it is no attack by itself.
+FLEET_MOST = 0.9
+#: How often incidents are looked through for those that are over: at times that this divides, whatever is heard when.
 SWEEP = NEAR
-#: Rules, users and addresses that are remembered to link by.
-MAX_RECENT = 20_000
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -54,32 +48,47 @@ class _Saved(msgspec.Struct):
     swept: int
     now: int
     held: HeldBack
+    #: By file, hosts on which signals named it. Not known to version 2.
+    files: dict[str, list[str]] = {}
 
 
 class IncidentBook:
-    """All open incidents. ``advance`` once a minute in which anything was sighted, in order of time.
+    """All open incidents. ``advance`` once a minute, in order of time; where nothing was sighted, minutes may lack.
 
     A sighting joins the incident of its host while that host's risk in it lasts, and that of another host where the
-    same rare rule was seen within ten minutes, or the same user or address within an hour. What is nothing unusual
-    joins only where its rule is part of an incident already, and is counted there. What is suppressed joins none; the
+    same rare rule was seen within ten minutes, the same user or address within an hour, or the same file while that
+    incident takes in; as long it joins what its process tree is part of. What is nothing unusual joins only where its
+    rule or its process tree is part of an incident already, and is counted there. What the whole fleet did at once is
+    an incident of its own, at most of severity low, which those of hosts name. What is suppressed joins none; the
     explanations of its host's incidents name it.
 
     Args:
         settings: when it is an incident.
         group: length of an alert's grouping window, µs; by it alerts are named.
+        assets: how much hosts matter: what is signalled there weighs so many times as much.
+        notify: how often an incident is told of to those who are notified.
     """
 
-    VERSION = 2
+    VERSION = 3
+    #: Snapshots that can be gone on from.
+    READS = frozenset({2, VERSION})
 
-    def __init__(self, settings: IncidentSettings, group: int) -> None:
+    def __init__(
+        self,
+        settings: IncidentSettings,
+        group: int,
+        assets: Criticality | None = None,
+        notify: NotifySettings | None = None,
+    ) -> None:
         self._settings = settings
         self._group = group
+        self._assets = Criticality({}) if assets is None else assets
         self._half_life = settings.half_life_hours * HOUR
         self._fleet = Fleet()
         self._clusters: dict[str, Cluster] = {}
         self._by_host: dict[str, str] = {}
-        #: By what is shared: when it was last seen, on which host, and in which incident.
-        self._recent: dict[str, tuple[int, str, str]] = {}
+        self._links = Links(settings)
+        self._notices = Notices(NotifySettings() if notify is None else notify)
         self._held = HeldBack()
         self._swept = 0
         self._now = 0
@@ -91,13 +100,13 @@ class IncidentBook:
 
     def advance(self, minute: Minute) -> Result:
         """Take in a minute; return what it changed."""
-        self._now = max(self._now, minute.start)
         updates: list[IncidentUpdate] = []
-        if self._now - self._swept >= SWEEP:
-            updates += self._sweep(self._now)
+        self._pass(minute.start, updates)
+        self._now = max(self._now, minute.start)
         signals: list[Signal] = []
         touched: dict[str, None] = {}
-        surprises = self._surprises(minute)
+        surprises = surprises_of(minute, self._fleet)
+        self._links.learn(minute.sightings)
         for sighting in minute.sightings:
             if sighting.suppressed:
                 self._held.add(sighting)
@@ -117,7 +126,7 @@ class IncidentBook:
             if cluster is not None:
                 start = sighting.opened or sighting.time
                 alert = alert_id(sighting.kind, sighting.rule, sighting.host, start - start % self._group)
-                cluster.add(sighting, weight, why, t, alert, self._half_life)
+                self._add(cluster, sighting, weight, why, t, alert)
                 self._rate(cluster, t)
                 touched[cluster.id] = None
             if sighting.kind == "alert" and (cluster is not None or (sighting.level or 0) >= Level.medium):
@@ -125,28 +134,33 @@ class IncidentBook:
         updates += [self._tell(self._clusters[name]) for name in touched if self._tells(name)]
         if len(self._clusters) > self._settings.max_open:
             updates += self._evict(self._now)
+        self._pass(self._now + MINUTE, updates)
         return Result(updates, signals)
 
-    def _surprises(self, minute: Minute) -> dict[tuple[str, str], Surprise]:
-        """Measure each host's past against the fleet's as it was before this minute; then the fleet learns it."""
-        for _, born in minute.born:
-            self._fleet.join(born)
-        for at, joined in minute.left:
-            self._fleet.leave(joined, at)
-        counts: dict[str, dict[str, float]] = {}
-        for sighting in minute.sightings:
-            if sighting.standing is not None:
-                count = float(sighting.count) if sighting.kind == "alert" else 1.0
-                counts.setdefault(sighting.host, {})[sighting.value] = count
-        found: dict[tuple[str, str], Surprise] = {}
-        usual = {host: self._fleet.usual(values, minute.start) for host, values in counts.items()}
-        for sighting in minute.sightings:
-            if sighting.standing is not None:
-                value, host = sighting.value, sighting.host
-                found[host, value] = sighting.standing.surprise(value, counts[host][value], usual[host][value])
-        for host in sorted(counts):
-            self._fleet.learn_one(counts[host], minute.start)
-        return found
+    def _pass(self, until: int, updates: list[IncidentUpdate]) -> None:
+        """Let time pass: close what is over, and say of what it is time to, each at its own time.
+
+        So nothing depends on which minutes were heard of in between.
+        """
+        told = {update.incident.id: place for place, update in enumerate(updates)}
+        while self._clusters:
+            sweep = (self._swept // SWEEP + 1) * SWEEP
+            due = self._notices.next(min(until, sweep - 1))
+            if due is not None:
+                cluster = self._clusters[due[1]]
+                reason, at = self._notices.take(cluster)
+                place = told.pop(cluster.id, -1)
+                if place >= 0 and updates[place].change in ("new", "severity", "grew"):
+                    updates[place] = msgspec.structs.replace(updates[place], reason=reason, notified_at=at)
+                else:
+                    updates.append(IncidentUpdate(self._record(cluster), "same", reason, at))
+            elif sweep <= until:
+                updates += self._sweep(sweep)
+            else:
+                return
+        if until - self._swept >= SWEEP:
+            self._forget(until)
+            self._swept = until - until % SWEEP
 
     def _place(self, sighting: Sighting, weight: float, t: int, updates: list[IncidentUpdate]) -> Cluster | None:
         """Return the incident that a sighting belongs to, a new one if need be; ``None``: to none."""
@@ -154,21 +168,31 @@ class IncidentBook:
         mark = own.fingerprint(sighting) if own is not None else None
         goes_on = own is not None and mark is not None and t - mark.last <= NEAR and self._takes_in(own, t)
         if weight <= 0.0:
-            return own if goes_on else None
+            return own if goes_on else self._tree(sighting, t)
         if own is not None and not goes_on and not self._continues(own, sighting.host, weight, t):
             own = None
-        for other in self._linked(sighting, weight, t):
-            if own is None:
-                own = other
-            elif own is not other and other.id in self._clusters:  # else another link has just made them one
-                own = self._merge(own, other, updates)
+        for bond in list(self._links.find(sighting, weight, t)):
+            other = self._clusters.get(bond.cluster)  # another link may have just made them one
+            if other is None or other is own or not self._takes_in(other, t):
+                continue
+            own = other if own is None else self._merge(own, other, updates)
+            own.bind(sighting.host, bond.by, bond.host)
         if own is None:
             start = sighting.opened or sighting.time
             alert = alert_id(sighting.kind, sighting.rule, sighting.host, start - start % self._group)
             name = incident_id(alert, sighting.minute)
             own = self._clusters[name] = Cluster(name, sighting.time, sighting.last, t, t)
-        self._remember(own, sighting, weight, t)
+        self._by_host[sighting.host] = own.id
+        self._links.remember(sighting, weight, t, own.id)
         return own
+
+    def _tree(self, sighting: Sighting, t: int) -> Cluster | None:
+        """Return the incident that the processes of a sighting that weighs nothing are part of."""
+        for bond in self._links.find(sighting, 0.0, t):
+            cluster = self._clusters.get(bond.cluster)
+            if cluster is not None and self._takes_in(cluster, t):
+                return cluster
+        return None
 
     def _takes_in(self, cluster: Cluster, t: int) -> bool:
         settings = self._settings
@@ -186,46 +210,32 @@ class IncidentBook:
             return True
         return cluster.host_risk(host, t, self._half_life) + weight >= REMAINS
 
-    def _linked(self, sighting: Sighting, weight: float, t: int) -> list[Cluster]:
-        """Return the incidents of other hosts that share something with the sighting."""
-        if weight < LINKS_FROM:
-            return []
-        found: list[Cluster] = []
-        for shared, within in ((sighting.value, NEAR), *((link, LINKED) for link in sighting.links)):
-            known = self._recent.get(shared)
-            if known is None or known[1] == sighting.host or t - known[0] > within:
-                continue
-            cluster = self._clusters.get(known[2])
-            if cluster is not None and self._takes_in(cluster, t):
-                found.append(cluster)
-        return found
-
-    def _remember(self, cluster: Cluster, sighting: Sighting, weight: float, t: int) -> None:
-        self._by_host[sighting.host] = cluster.id
-        if weight >= LINKS_FROM:
-            for shared in (sighting.value, *sighting.links):
-                self._recent.pop(shared, None)
-                self._recent[shared] = (t, sighting.host, cluster.id)
-            while len(self._recent) > MAX_RECENT:
-                del self._recent[next(iter(self._recent))]
-
     def _merge(self, one: Cluster, other: Cluster, updates: list[IncidentUpdate]) -> Cluster:
         """Make the younger part of the older, whose id stays."""
         old, young = sorted((one, other), key=lambda cluster: (cluster.first, cluster.id))
         if young.told:
-            updates.append(IncidentUpdate(self._record(young, "merged", old.id), "merged"))
+            # Those who never heard of it need not hear of its end.
+            reason: Reason = "merged" if self._notices.end(young) else ""
+            updates.append(IncidentUpdate(self._record(young, "merged", old.id), "merged", reason, self._now))
         old.take_in(young)
         del self._clusters[young.id]
         for host in young.hosts:
             if self._by_host.get(host) == young.id:
                 self._by_host[host] = old.id
-        for shared, (t, host, name) in self._recent.items():
-            if name == young.id:
-                self._recent[shared] = (t, host, old.id)
+        self._links.move(young.id, old.id)
         return old
+
+    def _add(self, cluster: Cluster, sighting: Sighting, weight: float, why: str, t: int, alert: str) -> None:
+        """Add a sighting with the weight that its host gives it. What links and joins is decided without."""
+        matters = self._assets.of(sighting.host) if weight > 0.0 and sighting.host != FLEET else None
+        if matters is not None and matters != 1.0:
+            weight, why = weight * matters, f"{weight:.1f} times {matters:g}, what this host matters; {why}"
+        cluster.add(sighting, weight, why, t, alert, self._half_life)
 
     def _rate(self, cluster: Cluster, t: int) -> None:
         score = cluster.rate(t, self._half_life)
+        if FLEET in cluster.hosts:
+            score = min(score, FLEET_MOST * self._settings.medium)
         cluster.score = max(cluster.score, score)
         if not cluster.opened and score >= self._settings.medium:
             cluster.opened = t
@@ -238,13 +248,17 @@ class IncidentBook:
         severity = self._settings.severity(cluster.score)
         change = "new" if not cluster.told else "severity" if severity > cluster.severity else "grew"
         cluster.severity, cluster.told = severity, True
+        self._notices.change(cluster, self._now)
         return IncidentUpdate(self._record(cluster), change)  # type: ignore[arg-type]
 
     def _record(
         self, cluster: Cluster, state: Literal["open", "closed", "merged"] = "open", merged_into: str = ""
     ) -> Incident:
         held = self._held.between(cluster.hosts, cluster.first - HOUR, cluster.last + HOUR)
-        return record(cluster, self._settings, held, state, merged_into)
+        fleet = self._clusters.get(self._by_host.get(FLEET, ""))
+        if fleet is not None and (fleet.last < cluster.first - HOUR or fleet.first > cluster.last + HOUR):
+            fleet = None
+        return record(cluster, self._settings, held, state, merged_into, None if fleet is cluster else fleet)
 
     def _sweep(self, now: int) -> list[IncidentUpdate]:
         """Close what is over; forget what never became an incident and no longer weighs."""
@@ -254,25 +268,30 @@ class IncidentBook:
             faded = not cluster.told and cluster.risk(now, self._half_life) < REMAINS / 10
             if not self._takes_in(cluster, now) or (faded and now - cluster.active > NEAR):
                 over.append(cluster)
-        self._recent = {shared: known for shared, known in self._recent.items() if now - known[0] <= LINKED}
-        closed = self._close(over)
+        self._forget(now)
+        return self._close(over, now)
+
+    def _forget(self, now: int) -> None:
+        self._links.forget(now)
         self._held.forget(now - int(max(1.0, self._settings.idle_hours) * HOUR))
-        return closed
 
     def _evict(self, now: int) -> list[IncidentUpdate]:
         """Close those of least risk, an eighth at once."""
         order = sorted(self._clusters.values(), key=lambda c: (c.risk(now, self._half_life), c.active, c.id))
         over = order[: len(order) - self._settings.max_open * 7 // 8]
         self.evicted += len(over)
-        return self._close(over)
+        return self._close(over, now)
 
-    def _close(self, over: list[Cluster]) -> list[IncidentUpdate]:
+    def _close(self, over: list[Cluster], now: int) -> list[IncidentUpdate]:
         gone = {cluster.id for cluster in over}
         if gone:
-            for name in gone:
-                del self._clusters[name]
+            for cluster in over:
+                self._notices.end(cluster)
+                del self._clusters[cluster.id]
             self._by_host = {host: name for host, name in self._by_host.items() if name not in gone}
-        return [IncidentUpdate(self._record(cluster, "closed"), "closed") for cluster in over if cluster.told]
+        return [
+            IncidentUpdate(self._record(cluster, "closed"), "closed", "closed", now) for cluster in over if cluster.told
+        ]
 
     def snapshot(self) -> bytes:
         """Return the state as versioned bytes."""
@@ -282,26 +301,36 @@ class IncidentBook:
                 self._fleet.snapshot(),
                 list(self._clusters.values()),
                 self._by_host,
-                self._recent,
+                self._links.recent,
                 self._swept,
                 self._now,
                 self._held,
+                self._links.files,
             )
         )
 
     @classmethod
-    def restore(cls, settings: IncidentSettings, group: int, state: bytes) -> IncidentBook:
+    def restore(
+        cls,
+        settings: IncidentSettings,
+        group: int,
+        state: bytes,
+        assets: Criticality | None = None,
+        notify: NotifySettings | None = None,
+    ) -> IncidentBook:
         """Return a book that goes on from a snapshot.
 
         Raises:
             ValueError: the snapshot is of another version.
         """
         saved = msgspec.msgpack.decode(state, type=_Saved)
-        if saved.version != cls.VERSION:
+        if saved.version not in cls.READS:
             raise ValueError(f"incident book: snapshot version {saved.version} cannot be read")
-        book = cls(settings, group)
+        book = cls(settings, group, assets, notify)
         book._fleet = Fleet.restore(saved.fleet)
         book._clusters = {cluster.id: cluster for cluster in saved.clusters}
-        book._by_host, book._recent = saved.by_host, saved.recent
+        book._by_host, book._links = saved.by_host, Links(settings, saved.recent, saved.files)
         book._swept, book._now, book._held = saved.swept, saved.now, saved.held
+        for cluster in saved.clusters:
+            book._notices.restore(cluster, saved.now)
         return book

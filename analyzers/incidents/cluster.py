@@ -14,6 +14,10 @@ MAX_ALERTS = 24
 #: Hosts and links that are kept.
 MAX_HOSTS = 500
 MAX_LINKS = 200
+#: Of these, files.
+MAX_FILES = 50
+#: Links to other hosts, and within a process tree, that the explanation can name.
+MAX_BONDS = 16
 #: Share of its risk that a rule adds where another says as much of the same event.
 SAME_EVENT = 0.25
 #: What each further tactic adds to the score, and the most that all add.
@@ -49,6 +53,17 @@ class Print(msgspec.Struct):
         return self.weight * 2.0 ** (-max(0, t - self.at) / half_life) if self.weight else 0.0
 
 
+class Notice(msgspec.Struct):
+    """What was last said of an incident to those who are notified."""
+
+    #: When, µs; 0: nothing yet.
+    at: int = 0
+    #: When something is to be said next, µs.
+    due: int = 0
+    #: Severity, and how many tactics and entities it then had.
+    said: tuple[int, int, int] = (0, 0, 0)
+
+
 class Cluster(msgspec.Struct):
     """Sightings that belong together; an incident once its score is high enough."""
 
@@ -70,6 +85,10 @@ class Cluster(msgspec.Struct):
     #: Whether it was ever put out.
     told: bool = False
     aliases: list[str] = []
+    #: How hosts came to be part of it, by host and what linked it.
+    bonds: dict[str, str] = {}
+    #: Once it was put out.
+    notice: Notice | None = None
 
     def fingerprint(self, sighting: Sighting) -> Print | None:
         """Return what is known of the sighting's rule on its host."""
@@ -89,7 +108,7 @@ class Cluster(msgspec.Struct):
             if sighting.host in self.hosts or len(self.hosts) < MAX_HOSTS:
                 self.hosts[sighting.host] = t
             for link in sighting.links:
-                if link in self.links or len(self.links) < MAX_LINKS:
+                if link in self.links or self._has_room(link):
                     self.links[link] = t
         if weight > mark.best or not mark.why:
             mark.best, mark.why = max(weight, mark.best), why
@@ -108,6 +127,12 @@ class Cluster(msgspec.Struct):
             mark.alerts.append(alert)
         self.first = min(self.first, sighting.time)
         self.last = max(self.last, sighting.last)
+
+    def bind(self, host: str, by: str, other: str) -> None:
+        """Remember what linked a host to another, or to what it did itself before; the first of each kind."""
+        name = f"{host} {by.partition(':')[0]}"
+        if name not in self.bonds and len(self.bonds) < MAX_BONDS:
+            self.bonds[name] = f"{host} to {other if other != host else 'itself'} by {by}"
 
     def host_risk(self, host: str, t: int, half_life: float) -> float:
         """Return what remains at ``t`` of the risk on one host."""
@@ -152,10 +177,15 @@ class Cluster(msgspec.Struct):
                 self._fold(mark)
             else:
                 _join(known, mark)
-        for mine, theirs, most in ((self.hosts, other.hosts, MAX_HOSTS), (self.links, other.links, MAX_LINKS)):
-            for name, t in theirs.items():
-                if name in mine or len(mine) < most:
-                    mine[name] = max(t, mine.get(name, t))
+        for host, t in other.hosts.items():
+            if host in self.hosts or len(self.hosts) < MAX_HOSTS:
+                self.hosts[host] = max(t, self.hosts.get(host, t))
+        for link, t in other.links.items():
+            if link in self.links or self._has_room(link):
+                self.links[link] = max(t, self.links.get(link, t))
+        for name, bond in other.bonds.items():
+            if len(self.bonds) < MAX_BONDS:
+                self.bonds.setdefault(name, bond)
         self.first, self.last = min(self.first, other.first), max(self.last, other.last)
         self.active = max(self.active, other.active)
         self.tactic_at = max(self.tactic_at, other.tactic_at)
@@ -165,6 +195,12 @@ class Cluster(msgspec.Struct):
         opened = [t for t in (self.opened, other.opened) if t]
         self.opened = min(opened, default=0)
         self.aliases += [*other.aliases, other.id]
+
+    def _has_room(self, link: str) -> bool:
+        """Say whether what is new to link by is kept. Processes say nothing to people; files must leave room."""
+        if link.startswith("process:") or len(self.links) >= MAX_LINKS:
+            return False
+        return not link.startswith("hash:") or sum(known.startswith("hash:") for known in self.links) < MAX_FILES
 
     def _open(self, sighting: Sighting) -> Print:
         host, kind, rule, name = sighting.host, sighting.kind, sighting.rule, sighting.name

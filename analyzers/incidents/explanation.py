@@ -9,7 +9,7 @@ from typing import Literal
 from analyzers.incidents.cluster import Cluster, Print
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.suppressed import Held
-from state.alerts import iso
+from state.alerts import FLEET, iso
 from state.incidents import Incident
 
 #: Event and alert ids that an incident names at most.
@@ -66,8 +66,12 @@ def record(
     held: Sequence[Held] = (),
     state: Literal["open", "closed", "merged"] = "open",
     merged_into: str = "",
+    fleet: Cluster | None = None,
 ) -> Incident:
-    """Return a cluster as an incident; ``held`` is what was suppressed on its hosts meanwhile."""
+    """Return a cluster as an incident.
+
+    ``held`` is what was suppressed on its hosts meanwhile, ``fleet`` what many hosts did at once.
+    """
     prints = ranked(cluster)
     tactics = tuple(sorted(cluster.tactics, key=_stage))
     hosts = by_risk(prints)
@@ -76,7 +80,7 @@ def record(
         state=state,
         severity=cluster.severity,
         score=round(cluster.score, 3),
-        entities=(*hosts[:MAX_HOSTS], *sorted(cluster.links)[:MAX_OTHERS]),
+        entities=(*hosts[:MAX_HOSTS], *shared(cluster)[:MAX_OTHERS]),
         first_seen=cluster.first,
         last_seen=cluster.last,
         opened=cluster.opened,
@@ -86,7 +90,7 @@ def record(
         alerts=tuple(dict.fromkeys(alert for mark in prints for alert in mark.alerts))[:MAX_ALERTS],
         evidence=evidence(prints),
         title=title(prints, hosts),
-        explanation=explain(cluster, prints, hosts, tactics, settings, held),
+        explanation=explain(cluster, prints, hosts, tactics, settings, held, fleet),
         aliases=tuple(cluster.aliases),
         merged_into=merged_into,
     )
@@ -106,6 +110,11 @@ def by_risk(prints: list[Print]) -> list[str]:
     return sorted(risks, key=lambda host: (-risks[host], host))
 
 
+def shared(cluster: Cluster) -> list[str]:
+    """Return the users and addresses of a cluster, then its files, which are the most."""
+    return sorted(cluster.links, key=lambda link: (link.startswith("hash:"), link))
+
+
 def evidence(prints: list[Print]) -> tuple[str, ...]:
     """Return the events: first the first of each fingerprint, then the others in canonical order."""
     first = [mark.cites[0] for mark in prints if mark.cites]
@@ -118,7 +127,7 @@ def title(prints: list[Print], hosts: list[str]) -> str:
     lead = prints[0]
     rules = len({(mark.kind, mark.rule) for mark in prints}) - 1
     also = f" and {_some(rules, 'other sign')}" if rules else ""
-    where = lead.host or "several hosts"
+    where = _host(lead.host)
     others = len([host for host in hosts if host != lead.host])
     more = f", {_some(others, 'more host')}" if others else ""
     return f"{_plain(lead.name, 120).rstrip('.')}{also} on {where}{more}"
@@ -131,10 +140,11 @@ def explain(
     tactics: tuple[str, ...],
     settings: IncidentSettings,
     held: Sequence[Held] = (),
+    fleet: Cluster | None = None,
 ) -> str:
     """Return what happened, where, since when, why it is said, and what to look at; each claim with its events.
 
-    And what was suppressed on its hosts meanwhile.
+    And what was suppressed on its hosts meanwhile, and what the fleet did.
     """
     count = sum(mark.count for mark in prints)
     rules = len({(mark.kind, mark.rule) for mark in prints})
@@ -147,8 +157,11 @@ def explain(
         lines.append(f"Tactics: {', '.join(tactics)} ({', '.join(techniques[:12]) or 'no technique named'}).")
     lines.append(f"Where: {'; '.join(_where(host, prints) for host in hosts[:5])}" + _rest(len(hosts) - 5) + ".")
     if cluster.links:
-        links = sorted(cluster.links)
+        links = shared(cluster)
         lines.append(f"Shared: {', '.join(_plain(link, 80) for link in links[:8])}" + _rest(len(links) - 8) + ".")
+    if cluster.bonds:
+        bonds = list(cluster.bonds.values())
+        lines.append(f"Linked: {'; '.join(_plain(bond, 200) for bond in bonds[:8])}" + _rest(len(bonds) - 8) + ".")
     lines.append(
         f"Severity: {cluster.severity.name}, for a risk of {cluster.score:.1f} (medium from {settings.medium:g}, "
         f"halved every {settings.half_life_hours:g} h)."
@@ -158,7 +171,7 @@ def explain(
         cited = "".join(f" [{event_id}]" for _, event_id in mark.cites[:2])
         lines.append(
             f"- {_plain(mark.name, 160)} ({_plain(mark.rule, 60)}, {KINDS.get(mark.kind, mark.kind)}) on "
-            f"{mark.host or 'several hosts'}, {_some(mark.count, 'time')} from {iso(mark.first)}: weighs "
+            f"{_host(mark.host)}, {_some(mark.count, 'time')} from {iso(mark.first)}: weighs "
             f"{mark.best:.1f}{'; ' + _plain(mark.why, 240) if mark.why else ''}.{cited}"
         )
     if len(prints) > REASONS:
@@ -170,6 +183,10 @@ def explain(
             for each in held[:HELD]
         )
         lines.append(f"Suppressed, and no part of the risk: {said}{_rest(len(held) - HELD)}.")
+    if fleet is not None:
+        at_once = [f"{_plain(mark.name, 120)}, from {iso(mark.first)} to {iso(mark.last)}" for mark in ranked(fleet)]
+        see = f" (incident {fleet.id})" if fleet.told else ""
+        lines.append(f"In the whole fleet meanwhile{see}: {'; '.join(at_once[:3])}{_rest(len(at_once) - 3)}.")
     lines.append(f"Next: {'; '.join(_next(prints, hosts, tactics))}.")
     return "\n".join(lines)
 
@@ -181,7 +198,7 @@ def _next(prints: list[Print], hosts: list[str], tactics: tuple[str, ...]) -> li
         said.append("the first events " + " ".join(f"[{event_id}]" for event_id in cited))
     said += [TACTICS[tactic] for tactic in tactics if tactic in TACTICS][:4]
     if not tactics:
-        said.append(f"what else {hosts[0] if hosts else 'the host'} did in the hour before and after")
+        said.append(f"what else {_host(hosts[0]) if hosts else 'the host'} did in the hour before and after")
     if len(hosts) > 1:
         said.append(f"what {hosts[0]} and {hosts[1]} have to do with each other")
     return said
@@ -189,7 +206,11 @@ def _next(prints: list[Print], hosts: list[str], tactics: tuple[str, ...]) -> li
 
 def _where(host: str, prints: list[Print]) -> str:
     own = [mark for mark in prints if mark.host == host]
-    return f"{host} ({_some(len(own), 'rule')}, since {iso(min(mark.first for mark in own))})"
+    return f"{_host(host)} ({_some(len(own), 'rule')}, since {iso(min(mark.first for mark in own))})"
+
+
+def _host(host: str) -> str:
+    return "the whole fleet" if host == FLEET else host or "several hosts"
 
 
 def _stage(tactic: str) -> tuple[int, str]:

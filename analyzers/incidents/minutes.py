@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from analyzers.anomaly.barrier import WindowClosed
+from analyzers.anomaly.barrier import END, WindowClosed
 from analyzers.incidents.sightings import Heard, Sighting
 
 
 class Minute(msgspec.Struct, frozen=True):
-    """All that was sighted in a minute of event time, in canonical order."""
+    """All that was sighted in a minute of event time, in canonical order; nothing, if it only passed."""
 
     #: Its start, µs.
     start: int
@@ -80,10 +80,15 @@ class Minutes:
             minute[key] = sighting if known is None else known.joined(sighting)
 
     def release(self) -> list[Minute]:
-        """Return the minutes that are complete and in which anything was sighted, oldest first."""
+        """Return the minutes that are complete and in which anything was heard of, oldest first.
+
+        A minute in which nothing was sighted says that it is over: that is the time by which incidents end. Which ones
+        hosts close does not depend on how far shards got in one go, as the last that they closed would.
+        """
         if len(self._shards) < self._count:
             return []
         passed = min(self._shards.values())
+        over = set()
         for start in sorted(self._expected):
             if start > passed:
                 break
@@ -92,8 +97,13 @@ class Minutes:
                 passed = start - 1
                 break
             del self._expected[start], self._came[start]
+            if start < END:
+                over.add(start)
         found = []
-        for start in sorted(start for start in self._waiting if start <= passed):
+        for start in sorted({start for start in self._waiting if start <= passed} | over):
+            if start not in self._waiting:
+                found.append(Minute(start, [], []))
+                continue
             sightings = sorted(self._waiting.pop(start).values(), key=lambda sighting: sighting.order)
             born = sorted(item for item in self._born if item[1] <= start)
             self._born = [item for item in self._born if item[1] > start]

@@ -32,6 +32,13 @@ class IncidentSettings(BaseModel):
     tactic_hours: float = Field(
         default=24.0, gt=0, le=720, description="Hours without a new tactic after which an incident takes in no more."
     )
+    file_hosts: int = Field(
+        default=5,
+        ge=1,
+        le=1_000,
+        description="Hosts up to which a file that signals name links their incidents, by its hash; one that is on "
+        "more is common, and links nothing.",
+    )
     max_open: int = Field(
         default=10_000, ge=10, le=100_000, description="Incidents held open; beyond, those of least risk are closed."
     )

@@ -14,7 +14,7 @@ from state.alerts import MAX_EVIDENCE, Level, Signal
 MAX_RULES = 64
 MORE = "_more"
 MORE_NAME = "Alerts of more rules than are kept apart in a minute"
-#: Users and addresses that a sighting links by.
+#: Of each kind of what a sighting links by: users, addresses, files, processes.
 MAX_LINKS = 8
 #: Longest copy of an event that is kept of an alert of another system, bytes.
 MAX_COPY = 4_096
@@ -43,7 +43,7 @@ class AlertCount(msgspec.Struct):
     last: int
     #: The first events in canonical order, at most MAX_EVIDENCE.
     cites: list[Cite]
-    #: ``user:…`` and ``address:…``, sorted, at most MAX_LINKS.
+    #: ``user:…``, ``address:…``, ``hash:…`` and ``process:…``, as ``bounded`` keeps them.
     links: list[str]
 
     def merge(self, other: AlertCount) -> None:
@@ -55,7 +55,7 @@ class AlertCount(msgspec.Struct):
         self.first = min(self.first, other.first)
         self.last = max(self.last, other.last)
         self.cites = sorted((*self.cites, *other.cites), key=_mark)[:MAX_EVIDENCE]
-        self.links = sorted({*self.links, *other.links})[:MAX_LINKS]
+        self.links = bounded((*self.links, *other.links))
 
 
 #: Alerts by rule.
@@ -134,7 +134,7 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
             techniques=tuple(sorted({*self.techniques, *other.techniques})),
             tactics=tuple(sorted({*self.tactics, *other.tactics})),
             cites=tuple(sorted({*self.cites, *other.cites}, key=_mark)[:MAX_EVIDENCE]),
-            links=tuple(sorted({*self.links, *other.links})[:MAX_LINKS]),
+            links=tuple(bounded((*self.links, *other.links))),
             standing=self.standing if self.standing is not None else other.standing,
         )
 
@@ -190,6 +190,22 @@ def links_of(user: str, *addresses: str, host: str = "") -> list[str]:
     if name and name not in EVERYWHERE and not name.endswith("$") and not name.startswith(("dwm-", "umfd-")):
         found.append(f"user:{name}")
     found += [f"address:{a}" for a in addresses if a and a != host and not a.startswith(LOCAL)]
+    return found
+
+
+def bounded(links: Iterable[str]) -> list[str]:
+    """Return the first MAX_LINKS of each kind of links, sorted; the same in any order of merging.
+
+    >>> bounded(["user:b", "address:10.0.0.9", "user:a", "user:b"])
+    ['address:10.0.0.9', 'user:a', 'user:b']
+    """
+    counts: dict[str, int] = {}
+    found = []
+    for link in sorted(set(links)):
+        kind = link.partition(":")[0]
+        counts[kind] = counts.get(kind, 0) + 1
+        if counts[kind] <= MAX_LINKS:
+            found.append(link)
     return found
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from analyzers.anomaly.rarity import Rarity
 from analyzers.anomaly.surprise import Standing
-from analyzers.incidents.sightings import Alerts, Sighting, links_of
+from analyzers.incidents.sightings import Alerts, Sighting, bounded, links_of
 from state.alerts import Signal
 from state.events import Event
 
@@ -37,12 +37,18 @@ class Watch:
         """Return when the host first had anything to say, µs; -1: it never had."""
         return -1 if self._rarity is None else self._rarity.born
 
-    def signals(self, signals: Iterable[Signal], place: int, event: Event | None = None) -> list[Sighting]:
-        """Return the sightings of an event's signals, or of a window's; ``place`` is where it stands in time, µs."""
+    def signals(
+        self, signals: Iterable[Signal], place: int, event: Event | None = None, indicators: Sequence[str] = ()
+    ) -> list[Sighting]:
+        """Return the sightings of an event's signals, or of a window's; ``place`` is where it stands in time, µs.
+
+        ``indicators`` are the files and processes that the event names.
+        """
         minute = place - place % MINUTE
         links: tuple[str, ...] = ()
         if event is not None:
-            links = tuple(links_of(event.user, event.source_ip, event.destination_ip, host=event.host))
+            named = links_of(event.user, event.source_ip, event.destination_ip, host=event.host)
+            links = tuple(bounded((*named, *indicators)))
         found = []
         for signal in signals:
             value = f"{signal.kind}:{signal.rule}"

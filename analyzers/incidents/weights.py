@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from analyzers.anomaly.rarity_fleet import Fleet
 from analyzers.anomaly.surprise import Surprise
+from analyzers.incidents.minutes import Minute
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.sightings import Sighting
 from state.alerts import Level
@@ -16,6 +18,28 @@ SCORE = 0.5
 #: Decades from which what a rule or score says is rare enough to have its level's risk.
 RARE = 3.0
 MINUTES_A_DAY = 1_440
+
+
+def surprises_of(minute: Minute, fleet: Fleet) -> dict[tuple[str, str], Surprise]:
+    """Measure each host's past against the fleet's as it was before this minute; then the fleet learns it."""
+    for _, born in minute.born:
+        fleet.join(born)
+    for at, joined in minute.left:
+        fleet.leave(joined, at)
+    counts: dict[str, dict[str, float]] = {}
+    for sighting in minute.sightings:
+        if sighting.standing is not None:
+            count = float(sighting.count) if sighting.kind == "alert" else 1.0
+            counts.setdefault(sighting.host, {})[sighting.value] = count
+    found: dict[tuple[str, str], Surprise] = {}
+    usual = {host: fleet.usual(values, minute.start) for host, values in counts.items()}
+    for sighting in minute.sightings:
+        if sighting.standing is not None:
+            value, host = sighting.value, sighting.host
+            found[host, value] = sighting.standing.surprise(value, counts[host][value], usual[host][value])
+    for host in sorted(counts):
+        fleet.learn_one(counts[host], minute.start)
+    return found
 
 
 def weigh(sighting: Sighting, surprise: Surprise | None, settings: IncidentSettings) -> tuple[float, str]:

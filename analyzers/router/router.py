@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from analyzers.criticality import Criticality
 from analyzers.router.calibration import Calibration
 from analyzers.router.candidate import Candidate, Context, Reading
 from analyzers.router.settings import RouterSettings
@@ -26,8 +26,6 @@ _NOTHING = Context()
 UNCALIBRATED = "uncalibrated"
 #: Probabilities have six decimals; one of 1 has no odds.
 _LEAST, _MOST = 1e-6, 1 - 1e-6
-#: Hosts whose criticality is remembered.
-_MEMORY = 100_000
 #: Criticality from which texts of a host are read though the flow is behind.
 _CRITICAL = 2.0
 
@@ -76,8 +74,7 @@ class Router:
         self.settings = RouterSettings() if settings is None else settings
         self.calibration = calibration
         self.asks = asks
-        self._globs = sorted(self.settings.criticality.items(), key=lambda item: (-len(item[0]), item[0]))
-        self._weights: dict[str, float | None] = {}
+        self._criticality = Criticality(self.settings.criticality)
         self._bands: dict[tuple[str, float, str], Band] = {}
         self._seed = str(self.settings.audit_seed).encode()
 
@@ -153,13 +150,7 @@ class Router:
 
     def criticality(self, host: str) -> float | None:
         """Return how much a host matters by the settings; None if they say nothing of it."""
-        if not self._globs:
-            return None
-        if host not in self._weights:
-            if len(self._weights) >= _MEMORY:
-                self._weights.clear()
-            self._weights[host] = next((weight for glob, weight in self._globs if fnmatchcase(host, glob)), None)
-        return self._weights[host]
+        return self._criticality.of(host)
 
     def audits(self, event_id: str) -> bool:
         """Say whether an event is one of those that the next lane judges too: the same ones each time."""

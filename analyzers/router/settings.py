@@ -7,9 +7,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from analyzers.criticality import Weight
+
 #: By how much the odds of a text may fall short of those that alert, uncalibrated, and it is not settled yet.
 _Odds = Annotated[float, Field(ge=1, le=1e6)]
-_Weight = Annotated[float, Field(gt=0, le=100)]
 
 
 class RouterSettings(BaseModel):
@@ -50,11 +51,7 @@ class RouterSettings(BaseModel):
     noisy: float = Field(
         default=3.0, ge=0, description="Matches of a rule on a host of late from which it is no news there."
     )
-    criticality: dict[str, _Weight] = Field(
-        default={},
-        description="How much hosts matter, by pattern of their name; of several that match the longest. 1: as any "
-        "other, 5: a domain controller.",
-    )
+    criticality: dict[str, Weight] = Field(default={}, description="Earlier name of assets.criticality, which see.")
     audit_one_in: int = Field(
         default=10_000,
         ge=0,

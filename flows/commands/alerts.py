@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "tail",
         help="print alerts as they are raised",
         description="Print alerts from Kafka, one JSON message a line, each once, until Ctrl-C; so incidents (type "
-        "incident), when they appear, become more severe, part of another, or closed.",
+        "incident), as often as the settings notify say.",
     )
     tail.add_argument("--all", action="store_true", help="begin with the oldest alert that Kafka still has")
     tail.add_argument("--end", action="store_true", help="stop at the end of the topic instead of waiting for more")
@@ -102,9 +102,12 @@ def read(settings: Settings, oldest: bool, to_end: bool) -> Iterator[bytes]:
 
 
 def repeat_key(message: dict[str, Any]) -> str:
-    """Return what a repeat of a message has in common with it: the id, of an incident also what it then was."""
+    """Return what a repeat of a message has in common with it: the id, of an incident also when it was told of."""
     name = str(message["id"])
-    return f"{name} {message['state']} {message['severity']}" if message.get("type") == "incident" else name
+    if message.get("type") != "incident":
+        return name
+    # Before there were notifications, an incident was told of once for each of its severities and states.
+    return f"{name} {message.get('notified_at') or message['severity']} {message['state']}"
 
 
 def _say(error: KafkaError) -> None:

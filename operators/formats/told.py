@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
+from analyzers.incidents.indicators import indicators_of
 from analyzers.incidents.sightings import Told
 from state.alerts import Level
 from state.events import Event, Fields, Kind
@@ -54,21 +55,38 @@ NOTICES = {
 TECHNIQUE = re.compile(r"T[0-9]{4}(?:[._][0-9]{3})?")
 
 
+class Alerted(NamedTuple):
+    """An alert: what it says of itself, and the files and processes that it names."""
+
+    told: Told
+    indicators: tuple[str, ...] = ()
+
+
 def is_alert(kind: Kind) -> bool:
     """Say whether events of a kind are another system's alerts."""
     return kind.category == "intrusion_detection" and "alert" in kind.action
 
 
-def told(event: Event) -> Told:
-    """Return what an alert says of itself; of one that names no rule, its event's source type is the rule."""
+def alerted(event: Event) -> Alerted:
+    """Return what an alert says; of one that names no rule, its event's source type is the rule."""
     source = event.kind.source
     try:
         read = fields(event)
         if source.startswith("suricata."):
-            return _suricata(read)
-        return _zeek(source, read) if source.startswith("zeek.") else _generic(source, read)
+            said = _suricata(read)
+        else:
+            said = _zeek(source, read) if source.startswith("zeek.") else _generic(source, read)
+        return Alerted(said, tuple(indicators_of(read)))
     except (ValueError, RecursionError):  # it could be decoded as an event, and all the rest is hostile
-        return Told(source, source)
+        return Alerted(Told(source, source))
+
+
+def indicators(event: Event) -> tuple[str, ...]:
+    """Return the files and processes that an event names, as incidents link by them."""
+    try:
+        return tuple(indicators_of(fields(event)))
+    except (ValueError, RecursionError):
+        return ()
 
 
 def _zeek(source: str, read: Fields) -> Told:

@@ -30,8 +30,8 @@ MAX_DEAD_LETTER = 65_536
 
 class KafkaSink(Sink):
     """At least once: an alert is written when it appears, under an id that a reader can drop repeats by; an incident
-    when it appears, becomes more severe, becomes part of another, or closes; a rejected message with its reason; what
-    an LLM is asked. While the broker is away the flow waits."""
+    when it is to be told of, by the settings ``notify``; a rejected message with its reason; what an LLM is asked.
+    While the broker is away the flow waits."""
 
     name = "kafka"
 
@@ -109,11 +109,11 @@ class KafkaSinkPartition(StatelessSinkPartition[Out]):
                 "key": item.alert.entity.encode(),
                 "value": orjson.dumps((item.opening or item.alert).message()),
             }
-        if isinstance(item, IncidentUpdate) and item.change != "grew":
+        if isinstance(item, IncidentUpdate) and item.reason:
             return {
                 "topic": self._settings.alerts,
                 "key": item.incident.id.encode(),
-                "value": orjson.dumps(item.incident.message()),
+                "value": orjson.dumps(item.message()),
             }
         if isinstance(item, Escalated) and item.asked:
             return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import orjson
 from bytewax.outputs import StatelessSinkPartition
 
 from analyzers.alerts import AlertUpdate
@@ -27,7 +28,7 @@ class Part(msgspec.Struct):
 
 
 class PartsSink(Sink):
-    """Results of a replay, in files: ``part-<worker>.msgpack``, and JSON lines of what was rejected or escalated."""
+    """Results of a replay, in files: ``part-<worker>.msgpack``, and JSON lines of what is written as it comes."""
 
     name = "parts"
 
@@ -46,6 +47,7 @@ class PartsPartition(StatelessSinkPartition[Out]):
         self._path = folder / f"part-{worker}.msgpack"
         self._rejected = (folder / f"rejected-{worker}.jsonl").open("wb")
         self._escalations = (folder / f"escalations-{worker}.jsonl").open("wb")
+        self._notifications = (folder / f"notifications-{worker}.jsonl").open("wb")
         self._part = Part()
 
     def write_batch(self, items: list[Out]) -> None:
@@ -56,6 +58,8 @@ class PartsPartition(StatelessSinkPartition[Out]):
                 part.alerts[item.alert.id] = item.alert
             elif isinstance(item, IncidentUpdate):
                 part.incidents[item.incident.id] = item.incident
+                if item.reason:
+                    self._notifications.write(orjson.dumps(item.message()) + b"\n")
             elif isinstance(item, HostSeen):
                 part.hosts[item.host] = item
             elif isinstance(item, LedgerRow):
@@ -69,6 +73,7 @@ class PartsPartition(StatelessSinkPartition[Out]):
         """Write the part."""
         self._rejected.close()
         self._escalations.close()
+        self._notifications.close()
         temporary = self._path.with_suffix(".tmp")
         temporary.write_bytes(msgspec.msgpack.encode(self._part))
         temporary.replace(self._path)

@@ -80,6 +80,52 @@ def test_a_scan_is_one_incident_with_a_count_the_same_with_one_worker_and_two(tm
     assert copied == set(incident["evidence"])
 
 
+TOOL = """
+title: Tool seen
+logsource: {product: windows, category: process_creation}
+detection: {tool: {Image|endswith: '\\tool.exe'}, condition: tool}
+level: medium
+"""
+
+
+def created(time: int, host: str, user: str, image: str, process: str, parent: str, md5: str) -> dict[str, Any]:
+    stamp = datetime.fromtimestamp(time, UTC)
+    return {
+        "@timestamp": f"{stamp:%Y-%m-%dT%H:%M:%S.000Z}",
+        "Hostname": host,
+        "Channel": "Microsoft-Windows-Sysmon/Operational",
+        "SourceName": "Microsoft-Windows-Sysmon",
+        "EventID": 1,
+        "UtcTime": f"{stamp:%Y-%m-%d %H:%M:%S.000}",
+        "User": f"LAB\\{user}",
+        "Image": image,
+        "CommandLine": "tool.exe -q",
+        "ProcessGuid": process,
+        "ParentProcessGuid": parent,
+        "ParentImage": "C:\\Windows\\System32\\cmd.exe",
+        "Hashes": f"MD5={md5}",
+    }
+
+
+def test_a_file_that_came_to_another_host_is_one_attack_and_another_file_another(tmp_path: Path) -> None:
+    tool, other = "C78D58386504CAF3437EED37FBFF77B5", "A78D58386504CAF3437EED37FBFF77B5"
+    lines = [
+        created(T0, "WS-1.lab", "anna", "C:\\t\\tool.exe", "{a-1}", "{a-0}", tool),
+        created(T0 + 7_200, "WS-2.lab", "ben", "C:\\t\\tool.exe", "{b-1}", "{b-0}", tool),
+        created(T0 + 9_000, "WS-3.lab", "carl", "C:\\Program Files\\y\\tool.exe", "{c-1}", "{c-0}", other),
+    ]
+    (tmp_path / "tool.yml").write_text(TOOL)
+    file = tmp_path / "sysmon.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    settings = Settings.model_validate({"rules": {"builtin": False, "paths": [tmp_path / "tool.yml"], "cache": ""}})
+    assert replay([file], tmp_path / "out", settings)["incidents"] == 2
+    settings.incidents.file_hosts = 1
+    assert replay([file], tmp_path / "common", settings)["incidents"] == 3
+    incidents = [json.loads(line) for line in (tmp_path / "out" / "incidents.jsonl").read_bytes().splitlines()]
+    [incident] = [each for each in incidents if "ws-1" in each["entities"]]
+    assert f"ws-2 to ws-1 by hash:{tool.lower()}" in incident["explanation"]
+
+
 def ait_minutes(text: str) -> tuple[list[Minute], list[Labelled]]:
     """Return a scenario of the AIT alerts as the incident step hears it, and its labels by number."""
     rows = sorted((float(time), host, short, label) for time, _, _, host, short, _, label in _split(text))

@@ -36,7 +36,14 @@ def test_one_worker_and_four_write_the_same_bytes(data_dir: Path, tmp_path: Path
             {path.name: path.read_bytes() for path in out.iterdir()} | {"summary.json": repr(summary).encode()}
         )
     one, four = written
-    names = {"alerts.jsonl", "escalations.jsonl", "incidents.jsonl", "rejected.jsonl", "summary.json"}
+    names = {
+        "alerts.jsonl",
+        "escalations.jsonl",
+        "incidents.jsonl",
+        "notifications.jsonl",
+        "rejected.jsonl",
+        "summary.json",
+    }
     assert one.keys() == names
     assert len(one["alerts.jsonl"].splitlines()) > 100
     assert len(one["rejected.jsonl"].splitlines()) > 10

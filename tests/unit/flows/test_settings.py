@@ -67,6 +67,17 @@ class TestWhereTheyComeFrom:
         monkeypatch.setenv("WINNOW_CONFIG", "nowhere.toml")
         assert load_settings(written("[kafka]\ngroup = 'option'")).kafka.group == "option"
 
+    @pytest.mark.parametrize("section", ["assets", "router"])
+    def test_how_much_hosts_matter_is_read_by_either_name_and_one_setting(self, section: str) -> None:
+        settings = load_settings(written(f"[{section}.criticality]\n'dc-*' = 5.0\n[router]\nnoisy = 2.0"))
+        assert settings.assets.criticality == settings.router.criticality == {"dc-*": 5.0}
+        assert settings.router.noisy == 2.0
+        assert Settings().assets.criticality == {}
+
+    def test_how_much_hosts_matter_is_not_said_twice(self) -> None:
+        both = "[assets.criticality]\n'dc-*' = 5.0\n[router.criticality]\n'dc-*' = 4.0"
+        assert "router.criticality: its name is assets.criticality" in refused(written(both))
+
     def test_the_environment_wins_and_leaves_the_rest_of_its_section(self, monkeypatch: pytest.MonkeyPatch) -> None:
         path = written("[kafka]\ngroup = 'file'\nbatch = 3\n[kafka.options]\n'sasl.username' = 'winnow'")
         monkeypatch.setenv("WINNOW_KAFKA__BATCH", "7")

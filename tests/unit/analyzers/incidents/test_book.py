@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from analyzers.criticality import Criticality
 from analyzers.incidents.book import HOUR, MINUTE, IncidentBook, Result
 from analyzers.incidents.cluster import MAX_PRINTS
 from analyzers.incidents.explanation import citations
 from analyzers.incidents.minutes import Minute
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.sightings import AlertCount, Sighting, Told
-from analyzers.incidents.watch import Watch
-from state.alerts import Level, Signal
+from analyzers.incidents.watch import Watch, sighting_of
+from state.alerts import FLEET, Level, Signal
 from state.events import Event, Kind
 from state.ids import alert_id
 from state.incidents import Incident
@@ -170,6 +171,40 @@ def test_several_tactics_of_several_rules_are_more_severe_than_the_same_of_one()
     assert scores[1] == pytest.approx(scores[0] * 1.5, rel=1e-3)
 
 
+def test_what_happens_on_a_host_that_matters_weighs_more_and_links_no_more(fleet: Fleet) -> None:
+    fleet.book = IncidentBook(IncidentSettings(), HOUR, Criticality({"dc-*": 5.0, "test-*": 0.1}))
+    fleet.minute([s for host in ("dc-1", "test-1", "ws-1") for s in fleet.rule(host, f"r-{host}", T0)])
+    scores = {incident.entities: incident for incident in fleet.open()}
+    assert scores["dc-1",].score == pytest.approx(5 * scores["ws-1",].score)
+    assert scores["dc-1",].severity == Level.high
+    assert "3.0 times 5, what this host matters" in scores["dc-1",].explanation
+    assert ("test-1",) not in scores
+    fleet.minute(fleet.alerts("dc-1", "noise", T0 + MINUTE))
+    assert scores["dc-1",].alert_count == 1
+
+
+def shift(t: int, metric: str = "processes") -> list[Sighting]:
+    rule, name = f"fleet:{metric}:peak", f"Many hosts at once: more {metric}"
+    signal = Signal("anomaly", rule, name, Level.medium, FLEET, t, "on 30 hosts", tactics=("execution",))
+    return [sighting_of(signal, t - t % MINUTE)]
+
+
+def test_a_patch_day_is_one_entry_of_low_severity_that_incidents_of_hosts_name(fleet: Fleet) -> None:
+    fleet.book = IncidentBook(IncidentSettings(), HOUR, Criticality({"*": 9.0}))
+    for minute in range(60):
+        fleet.minute(shift(T0 + minute * MINUTE, f"metric-{minute % 6}"))
+    fleet.minute(fleet.rule("ws-1", "r1", T0 + HOUR, Level.high))
+    by_entity = {incident.entities: incident for incident in fleet.open()}
+    assert sorted(by_entity) == [("_fleet",), ("ws-1",)]
+    patched, attacked = by_entity["_fleet",], by_entity["ws-1",]
+    assert (patched.severity, patched.alert_count) == (Level.low, 60)
+    assert patched.title.endswith("on the whole fleet")
+    assert f"In the whole fleet meanwhile (incident {patched.id}): Many hosts at once" in attacked.explanation
+    # Hours later it has nothing to do with it.
+    fleet.minute(fleet.rule("ws-2", "r2", T0 + 4 * HOUR, Level.high))
+    assert all("meanwhile" not in i.explanation for i in fleet.open() if i.entities == ("ws-2",))
+
+
 def test_rules_that_say_the_same_of_one_event_are_not_so_many_reasons(fleet: Fleet) -> None:
     event = Event("log", 1, T0, "ws-1", LOGON, b"{}", "json")
     said = [Signal("rule", f"r{n}", "Rule", Level.medium, "ws-1", T0, "why", event_id=event.id) for n in range(5)]
@@ -244,7 +279,7 @@ def test_a_book_that_goes_on_from_snapshots_says_the_same(fleet: Fleet) -> None:
         assert other.minute(again) == fleet.minute(minute)
         other.book = IncidentBook.restore(IncidentSettings(), HOUR, other.book.snapshot())
         other.watches = {host: Watch.restore(host, watch.snapshot()) for host, watch in other.watches.items()}
-    assert {change for change, _ in fleet.changes} == {"new", "severity", "merged", "closed", "grew"}
+    assert {change for change, _ in fleet.changes} == {"new", "severity", "merged", "closed", "grew", "same"}
     again_read = IncidentBook.restore(IncidentSettings(), HOUR, fleet.book.snapshot())
     assert other.book.snapshot() == again_read.snapshot()
 

@@ -96,6 +96,7 @@ def test_hosts_that_are_forgotten_are_told_of_with_the_minute_in_which_they_are(
         minutes.close(WindowClosed(0, start * W, 1))
     assert [(m.start // W, m.born, m.left) for m in minutes.release()] == [
         (1, [("h1", W)], []),
+        (5, [], []),  # over, and nothing was sighted
         (9, [], [(5 * W, 2 * W)]),
     ]
 

@@ -1,0 +1,112 @@
+"""What links hosts, and the signals of one process tree: when it was last seen, where, and in which incident. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from analyzers.incidents.settings import IncidentSettings
+from analyzers.incidents.sightings import Sighting
+
+MINUTE = 60_000_000
+HOUR = 60 * MINUTE
+#: How long the same rare rule links.
+NEAR = 10 * MINUTE
+#: How long a shared user or address links. A file or a process does for as long as its incident takes in.
+LINKED = HOUR
+#: Least risk of what links hosts.
+LINKS_FROM = 0.5
+#: Rules, users, addresses, files and processes that are remembered to link by.
+MAX_RECENT = 20_000
+#: Files of which it is remembered on how many hosts they are.
+MAX_FILES = 20_000
+_FILE, _PROCESS = "hash:", "process:"
+
+
+class Bond(NamedTuple):
+    """An incident that a sighting is linked to, by what, and where that was seen."""
+
+    cluster: str
+    by: str
+    host: str
+
+
+class Links:
+    """The memory of what links. What is met on many hosts is common, and a common file links nothing.
+
+    Args:
+        settings: how long an incident takes in, and from how many hosts on a file is common.
+    """
+
+    def __init__(
+        self,
+        settings: IncidentSettings,
+        recent: dict[str, tuple[int, str, str]] | None = None,
+        files: dict[str, list[str]] | None = None,
+    ) -> None:
+        self._idle = int(settings.idle_hours * HOUR)
+        self._common = settings.file_hosts
+        #: By what is shared: when it was last seen, on which host, and in which incident; the oldest first.
+        self.recent: dict[str, tuple[int, str, str]] = {} if recent is None else recent
+        #: Hosts on which signals named a file, at most one more than make it common; the oldest first.
+        self.files: dict[str, list[str]] = {} if files is None else files
+
+    def learn(self, sightings: Iterable[Sighting]) -> None:
+        """Take in on which hosts a minute's signals name which files, before any of them links by one."""
+        for sighting in sightings:
+            for link in sighting.links:
+                if not link.startswith(_FILE) or sighting.suppressed:
+                    continue
+                hosts = self.files.pop(link, [])
+                if sighting.host not in hosts and len(hosts) <= self._common:
+                    hosts.append(sighting.host)
+                self.files[link] = hosts
+        while len(self.files) > MAX_FILES:
+            del self.files[next(iter(self.files))]
+
+    def find(self, sighting: Sighting, weight: float, t: int) -> Iterator[Bond]:
+        """Yield what a sighting of ``weight`` at ``t`` (µs) is linked to: on other hosts, or by its process tree."""
+        for key, within in self._ways(sighting, weight):
+            known = self.recent.get(key)
+            if known is None or t - known[0] > within:
+                continue
+            if known[1] != sighting.host or key.startswith(_PROCESS):
+                yield Bond(known[2], key.partition("@")[0] if key.startswith(_PROCESS) else key, known[1])
+
+    def remember(self, sighting: Sighting, weight: float, t: int, cluster: str) -> None:
+        """Take in that a sighting of ``weight`` at ``t`` (µs) is part of an incident."""
+        for key, _ in self._ways(sighting, weight):
+            self.recent.pop(key, None)
+            self.recent[key] = (t, sighting.host, cluster)
+        while len(self.recent) > MAX_RECENT:
+            del self.recent[next(iter(self.recent))]
+
+    def move(self, young: str, old: str) -> None:
+        """Take in that one incident is now part of another."""
+        for shared, (t, host, name) in self.recent.items():
+            if name == young:
+                self.recent[shared] = (t, host, old)
+
+    def forget(self, now: int) -> None:
+        """Drop what no longer links at ``now``, µs."""
+        self.recent = {
+            key: known
+            for key, known in self.recent.items()
+            if now - known[0] <= (self._idle if key.startswith((_FILE, _PROCESS)) else LINKED)
+        }
+
+    def _ways(self, sighting: Sighting, weight: float) -> Iterator[tuple[str, int]]:
+        """Yield by what a sighting links, and how long, µs."""
+        for link in sighting.links:
+            if link.startswith(_PROCESS):
+                # Ids of processes are unique on their host only; there whatever weighs is of the tree.
+                yield f"{link}@{sighting.host}", self._idle
+        if weight < LINKS_FROM:
+            return
+        yield sighting.value, NEAR
+        for link in sighting.links:
+            if link.startswith(_FILE):
+                if len(self.files.get(link, ())) <= self._common:
+                    yield link, self._idle
+            elif not link.startswith(_PROCESS):
+                yield link, LINKED
