@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -20,7 +19,7 @@ from flows.settings import Settings
 from flows.telling import reaching
 from flows.usage import UsageError
 from operators.control import create, exists, read_topic, write
-from operators.held import Activated
+from operators.held import Activated, What
 from state.control import CONTROL_VERSION, EARLIEST, Activation, Refusal, decode, new_id
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ class Base(msgspec.Struct, frozen=True):
     #: Offset at which the control topic ended, and the wall clock, µs, when that was decided.
     end: int
     at: int
-    what: Literal["rules", "model"] = "rules"
+    what: What = "rules"
 
     def past(self, told: Iterable[Told]) -> list[Activation]:
         """Return the activations that the version comes of, or overtook."""
@@ -221,7 +220,7 @@ def _message(version: str, from_time: int, author: str, reason: str) -> Activati
     return message_of("rules", version, from_time, author, reason)
 
 
-def message_of(what: Literal["rules", "model"], version: str, from_time: int, author: str, reason: str) -> Activation:
+def message_of(what: What, version: str, from_time: int, author: str, reason: str) -> Activation:
     """Return the message that a version comes into force."""
     return Activation(
         version=CONTROL_VERSION,

@@ -61,6 +61,8 @@ def report(settings: SupervisorSettings) -> tuple[bool, dict[str, Any]]:
         "rules_failed": beat.rules_failed,
         "models": beat.models,
         "models_failed": beat.models_failed,
+        "calibrations": beat.calibrations,
+        "calibrations_failed": beat.calibrations_failed,
     }
 
 

@@ -37,6 +37,8 @@ class Place(msgspec.Struct):
     rules: Base | None = None
     #: The same of the text model.
     model: Base | None = None
+    #: The same of the calibration by which texts are settled.
+    calibration: Base | None = None
 
 
 def run_workers(module: Sequence[str], workers: int, settings: Settings) -> None:
@@ -76,9 +78,12 @@ def worker_environment(
     board: int = 0,
     rules: Base | None = None,
     model: Base | None = None,
+    calibration: Base | None = None,
 ) -> dict[str, str]:
     """Return the environment of a worker: ours, but for the settings, which it is to take from us and nowhere else."""
-    told = Place(index, addresses, reveal(settings), list(partitions), supervisor, beats, board, rules, model)
+    told = Place(
+        index, addresses, reveal(settings), list(partitions), supervisor, beats, board, rules, model, calibration
+    )
     place = msgspec.json.encode(told).decode()
     ours = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
     return {**ours, PLACE: place}

@@ -35,6 +35,7 @@ from operators.alerts import AlertLogic
 from operators.align import AlignLogic, Released
 from operators.batch import Collected, Judged, ShardItem
 from operators.bert import TextStep
+from operators.calibrations import Calibrations
 from operators.collect import SHARD_KEYS, Collector
 from operators.control import ControlSource
 from operators.correlations import CORRELATIONS, CorrelationLogic
@@ -69,14 +70,17 @@ def build(
     control: ControlSource | None = None,
     texts: TextJudge | Models | None = None,
     verdicts: VerdictSource | None = None,
+    calibrations: Calibrations | None = None,
 ) -> Dataflow:
     """Build the graph; a replay has no control topic, and its rules stay what they are.
 
-    Without ``texts`` no text is judged; without ``verdicts`` no LLM is asked.
+    Without ``texts`` no text is judged; without ``verdicts`` no LLM is asked. Without ``calibrations`` texts are
+    settled by that of the settings, for good.
     """
     for name in set(settings.anomaly.scorers.values()):
         make_scorer(name)  # brings River's in now; at the first closed window it would stall the stream for seconds
-    router = load_router(settings.router, settings.bert, texts, verdicts is not None)
+    asks = verdicts is not None
+    router = load_router(settings.router, settings.bert, texts, asks) if calibrations is None else calibrations.first
     drifting = Drifting(router)
     flow = Dataflow("detect")
     batches = op.input("source", flow, source)
@@ -85,10 +89,11 @@ def build(
     hits = op.filter_map("hits", judged, hits_of)
     if texts is not None:
         bar = Bar(settings.bert.alert_from, settings.bert.thresholds)
+        routers = None if calibrations is None else calibrations.of
         step = (
-            TextStep(texts.of, bar, router, texts.recent.append, drifting)
+            TextStep(texts.of, bar, router, texts.recent.append, drifting, routers)
             if isinstance(texts, Models)
-            else TextStep(lambda _: texts, bar, router, drifting=drifting)
+            else TextStep(lambda _: texts, bar, router, drifting=drifting, routers=routers)
         )
         judged = op.map("bert", judged, step.read)
     flow_time = int(settings.time.flow_seconds * 1e6)

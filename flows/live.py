@@ -15,6 +15,9 @@ from confluent_kafka import KafkaException
 
 from analyzers.bert.judge import TextJudge
 from analyzers.bert.registry import ModelRegistry
+from analyzers.router.calibration import suits
+from analyzers.router.registry import CalibrationRegistry
+from analyzers.router.router import UNCALIBRATED, Router
 from analyzers.rules import RuleSet
 from analyzers.rules.registry import Registry
 from flows.beats import obey, report
@@ -25,6 +28,7 @@ from flows.recovery import open_store
 from flows.settings import Settings, SettingsError
 from flows.texts import check_labels, load_texts, make_judge, shared_verdicts
 from flows.usage import UsageError
+from operators.calibrations import Calibrations
 from operators.control import ControlSource
 from operators.kafka import KafkaSource, ensure_topics, list_partitions, stopping
 from operators.kafka.topics import PartitionWatch
@@ -89,6 +93,7 @@ def work(settings: Settings, place: Place) -> None:
     control = ControlSource.open(settings.kafka)
     rules = hold_rules(settings, place, control)
     texts = hold_model(settings, place, control)
+    calibrations = hold_calibration(settings, place, control, texts)
     folder = settings.recovery.folder
     source = KafkaSource(
         settings.kafka,
@@ -98,11 +103,12 @@ def work(settings: Settings, place: Place) -> None:
         clocks,
         rules if isinstance(rules, Versions) else None,
         texts if isinstance(texts, Models) else None,
+        calibrations,
         folder,
     )
     sinks = [PostgresSink(settings.postgres), KafkaSink(settings.kafka)]
     verdicts = VerdictSource.open(settings.kafka) if settings.llm.configured else None
-    flow = build(source, sinks, rules, load_metrics(settings), settings, control, texts, verdicts)
+    flow = build(source, sinks, rules, load_metrics(settings), settings, control, texts, verdicts, calibrations)
     keep = timedelta(seconds=settings.recovery.keep_seconds)
     cli_main(
         flow,
@@ -158,6 +164,38 @@ def hold_model(settings: Settings, place: Place, control: ControlSource) -> Text
             models.hear(told.message)
     control.hearers.append(models.hear)
     return models
+
+
+def hold_calibration(
+    settings: Settings, place: Place, control: ControlSource, texts: TextJudge | Models | None
+) -> Calibrations | None:
+    """Return the calibrations that come and go; None, without registry or judge: that of the settings, for good.
+
+    Raises:
+        UsageError: the version to begin with cannot be loaded.
+    """
+    folder = settings.calibration_registry
+    if place.calibration is None or folder is None or texts is None:
+        return None
+    registry, bert = CalibrationRegistry(folder), settings.bert
+
+    def read(version: str) -> Router:
+        found = None if version == UNCALIBRATED else suits(registry.get(version), None, bert.windows, bert.screen)
+        return Router(settings.router, found, settings.llm.configured)
+
+    def knows(model: str) -> bool:
+        return texts.holds(model) if isinstance(texts, Models) else texts.version == model
+
+    past = [message.id for message in place.calibration.past(control.activations)]
+    try:
+        calibrations = Calibrations(read, place.calibration.version, past, knows)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"calibration of version {place.calibration.version}: {error}") from error
+    for told in control.activations:
+        if isinstance(told.message, Activation):
+            calibrations.hear(told.message)
+    control.hearers.append(calibrations.hear)
+    return calibrations
 
 
 def main() -> int:

@@ -204,6 +204,14 @@ class Settings(BaseSettings):
             return self.bert.registry
         return folder / "textmodels"
 
+    @property
+    def calibration_registry(self) -> Path | None:
+        """Return the folder of calibrations by version; None: there is that of the settings, for good."""
+        folder = self.recovery.folder
+        if self.router.registry is not None or folder is None:
+            return self.router.registry
+        return folder / "calibrations"
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -89,6 +89,7 @@ class Supervisor:
         lock: descriptor of the recovery store's lock, which every worker holds too; None without a store.
         rules: what the rules are of partitions of which nothing is known; None: each worker loads the settings'.
         model: the same of the text model.
+        calibration: the same of the calibration.
     """
 
     def __init__(
@@ -98,10 +99,12 @@ class Supervisor:
         lock: int | None,
         rules: Base | None = None,
         model: Base | None = None,
+        calibration: Base | None = None,
     ) -> None:
         self._settings = settings
         self._rules = rules
         self._model = model
+        self._calibration = calibration
         self._count = workers
         self._lock = lock
         self._workers: list[Worker] = []
@@ -164,6 +167,8 @@ class Supervisor:
                     "rules_failed": worker.beat.rules_failed,
                     "models": worker.beat.models,
                     "models_failed": worker.beat.models_failed,
+                    "calibrations": worker.beat.calibrations,
+                    "calibrations_failed": worker.beat.calibrations_failed,
                 }
                 for worker in workers
             ],
@@ -227,7 +232,16 @@ class Supervisor:
             ours, theirs = os.pipe()
             held = (theirs, board) if self._lock is None else (theirs, board, self._lock)
             env = worker_environment(
-                index, addresses, self._settings, self._partitions, os.getpid(), theirs, board, self._rules, self._model
+                index,
+                addresses,
+                self._settings,
+                self._partitions,
+                os.getpid(),
+                theirs,
+                board,
+                self._rules,
+                self._model,
+                self._calibration,
             )
             # A group of their own: Ctrl-C reaches them through us, once, and not twice.
             process = subprocess.Popen(

@@ -55,6 +55,8 @@ class Batch(msgspec.Struct, gc=False):
     first: int = -1
     #: Version of the text model that judges it; empty: there is one, or none.
     model: str = ""
+    #: Version of the calibration by which its texts are settled; empty: there is one, or none.
+    calibration: str = ""
 
     def place(self, index: int) -> int:
         """Return an event's place in the order of time, µs."""

@@ -39,6 +39,7 @@ class TextStep:
         of: the judge of a version of the model.
         bar: from which probability on a label alerts.
         router: says which events' texts are read.
+        routers: the router of a version of the calibration; None: there is one.
         seen: told the texts of each batch.
         drifting: told what the model says of each text.
     """
@@ -50,11 +51,13 @@ class TextStep:
         router: Router,
         seen: Callable[[Sequence[tuple[str, str]]], object] = lambda texts: None,
         drifting: Drifting | None = None,
+        routers: Callable[[str], Router] | None = None,
     ) -> None:
         self._of = of
         self._seen = seen
         self._bar = bar
         self._router = router
+        self._routers = (lambda _: router) if routers is None else routers
         self._drifting = drifting
         self._overload = Overload(router.settings)
         #: By how much each partition is behind, seconds, and whether ever more.
@@ -82,10 +85,11 @@ class TextStep:
             judged = structs.replace(judged, shed=shed)
         if not carried:
             return judged
-        judge = self._of(batch.model)
+        judge, router = self._of(batch.model), self._routers(batch.calibration)
         verdicts = self._judge(judge, [(each.text, each.source) for each in carried])
         read: set[int] = set()
         best: dict[int, Finding] = {}
+        by: dict[int, str] = {}
         worst: dict[int, Worst] = {}
         asked = self._bar.asked(judge)
         for index, text, verdict in zip(places, carried, verdicts, strict=True):
@@ -93,9 +97,9 @@ class TextStep:
                 continue  # refused: rules decide it, and it is counted
             read.add(index)
             score, label = max(zip(verdict.scores, judge.labels, strict=True))
-            gravest = Worst(self._router.gravity(score, asked[label], text.source, judge.version), label, text)
+            gravest = Worst(router.gravity(score, asked[label], text.source, judge.version), label, text)
             if self._drifting is not None:
-                self._drifting.text(text.text, text.source, score, asked[label], judge.version)
+                self._drifting.text(router, text.text, text.source, score, asked[label], judge.version)
             if index not in worst or gravest.gravity > worst[index].gravity:
                 worst[index] = gravest
             passed = self._bar.passed(verdict, judge)
@@ -103,19 +107,23 @@ class TextStep:
                 passed = (label, score)
             if passed is not None and (index not in best or passed[1] > best[index].score):
                 best[index] = Finding(*passed, verdict.model, text.text, text.field)
+                by[index] = _calibration(router, text.source, judge)
         for index, finding in best.items():
             said = signals.setdefault(index, [])
             if any(signal.level >= Level.high for signal in said):
                 continue  # alerted by a rule, and read only to see whether the two agree
-            said.append(signal_of(batch.events[index], finding, judged.rules, said))
+            signal = signal_of(batch.events[index], finding, judged.rules, said)
+            if by[index]:
+                signal = structs.replace(signal, versions=(*signal.versions, ("calibration", by[index])))
+            said.append(signal)
             metrics.TEXT_ALERTS.labels(label=finding.label).inc()
-        readings = self._readings(batch, judge, asked, worst, signals.keys())
+        readings = self._readings(batch, judge, router, asked, worst, signals.keys())
         return structs.replace(
             judged,
             texts=frozenset(read),
             model=judge.version,
             readings=readings,
-            calibration=self._router.version,
+            calibration=router.version_for(judge.version),
         )
 
     def _shed(self, batch: Batch) -> int:
@@ -127,17 +135,32 @@ class TextStep:
         return level
 
     def _readings(
-        self, batch: Batch, judge: TextJudge, asked: Mapping[str, float], worst: dict[int, Worst], said: Set[int]
+        self,
+        batch: Batch,
+        judge: TextJudge,
+        router: Router,
+        asked: Mapping[str, float],
+        worst: dict[int, Worst],
+        said: Set[int],
     ) -> dict[int, Reading]:
         """Return what is to be decided with the host in sight: what is unsettled, or said something of, or audited."""
-        router = self._router
         readings: dict[int, Reading] = {}
         for index, ((grave, score), label, text) in worst.items():
             if index in said or grave > BENIGN or (router.asks and router.audits(batch.events[index].id)):
                 layers = canonical(text.text, text.source).layers
                 shown = text.text[:MAX_SHOWN]
                 readings[index] = Reading(
-                    label, score, asked[label], text.source, text.field, shown, len(text.text), layers, judge.version
+                    label,
+                    score,
+                    asked[label],
+                    text.source,
+                    text.field,
+                    shown,
+                    len(text.text),
+                    layers,
+                    judge.version,
+                    router.band(text.source, asked[label], judge.version),
+                    _calibration(router, text.source, judge),
                 )
         return readings
 
@@ -152,3 +175,8 @@ class TextStep:
             if count > before[by]:
                 metrics.TEXTS.labels(by=by).inc(count - before[by])
         return verdicts
+
+
+def _calibration(router: Router, source: str, judge: TextJudge) -> str:
+    """Return the version of the calibration that settles texts of a source; empty: none does."""
+    return router.version if router.calibrated(source, judge.version) else ""

@@ -25,6 +25,8 @@ def escalation_of(candidate: Candidate, context: Context, decision: Decision, ho
     versions = {name: version for signal in candidate.signals for name, version in signal.versions}
     if reading is not None:
         versions["model"] = reading.model
+        if reading.calibration:
+            versions["calibration"] = reading.calibration
     return Escalation(
         id=escalation_id(event.id),
         event_id=event.id[:_SHORT],

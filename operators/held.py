@@ -24,6 +24,8 @@ SPARE = 2
 AGAIN = 10.0
 
 Thing = TypeVar("Thing")
+#: What can be activated and held.
+What = Literal["rules", "model", "calibration"]
 
 
 class Activated(msgspec.Struct, frozen=True):
@@ -60,7 +62,7 @@ class Held(ABC, Generic[Thing]):
     """
 
     #: Activations of what it hears, and its name in the log.
-    what: ClassVar[Literal["rules", "model"]]
+    what: ClassVar[What]
 
     def __init__(self, base: str, past: Sequence[str] = ()) -> None:
         self.base = base
@@ -74,6 +76,11 @@ class Held(ABC, Generic[Thing]):
         self._wishes: queue.SimpleQueue[Activated] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+
+    @property
+    def first(self) -> Thing:
+        """Return the version that a partition begins with, of which nothing is known yet."""
+        return self._things[self.base]
 
     def hear(self, message: Activation) -> None:
         """Take in an activation, unless it is known or of something else; its version is loaded beside the flow."""
@@ -92,6 +99,10 @@ class Held(ABC, Generic[Thing]):
     def of(self, version: str) -> Thing:
         """Return what is in force under a version. Raises KeyError for one that no partition has asked for."""
         return self._things[version]
+
+    def holds(self, version: str) -> bool:
+        """Say whether a version is here, in force or to come."""
+        return version in self._things
 
     def need(self, version: str) -> bool:
         """Load a version now, if it is not there; say whether it is."""

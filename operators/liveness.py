@@ -52,6 +52,9 @@ class Liveness(msgspec.Struct):
     #: The same of the text model.
     models: list[str] = []
     models_failed: dict[str, str] = {}
+    #: The same of calibrations; none: uncalibrated.
+    calibrations: list[str] = []
+    calibrations_failed: dict[str, str] = {}
 
     def partition(self, name: str) -> PartitionLiveness:
         """Return the record of a partition, which begins now."""
@@ -104,6 +107,8 @@ class Liveness(msgspec.Struct):
             rules_failed=sorted(self.rules_failed.copy()),
             models=self.models,
             models_failed=sorted(self.models_failed.copy()),
+            calibrations=self.calibrations,
+            calibrations_failed=sorted(self.calibrations_failed.copy()),
         )
 
 
@@ -131,6 +136,8 @@ class Beat(msgspec.Struct):
     rules_failed: list[str] = []
     models: list[str] = []
     models_failed: list[str] = []
+    calibrations: list[str] = []
+    calibrations_failed: list[str] = []
 
     def standstill(self) -> float:
         """Return for how long this worker stands still, seconds."""

@@ -52,6 +52,12 @@ TEXTS = Counter(
 TEXT_ALERTS = Counter("winnow_text_verdicts", "Texts judged malicious beyond the threshold, by label.", ["label"])
 MODEL_SWAPS = Counter("winnow_model_swaps", "Partitions that took another version of the text model into force.")
 MODELS_FAILED = Counter("winnow_model_load_failures", "Versions of the text model that could not be loaded, and tries.")
+CALIBRATION_SWAPS = Counter(
+    "winnow_calibration_swaps", "Partitions that took another calibration of the text model into force."
+)
+CALIBRATIONS_FAILED = Counter(
+    "winnow_calibration_load_failures", "Versions of the calibration that could not be loaded, and tries."
+)
 TEXT_SECONDS = Counter("winnow_text_seconds", "Time spent on judging texts.")
 ALERTS = Counter(
     "winnow_alerts", "Alerts raised, by kind and level; repeats of one are not counted.", ["kind", "level"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from analyzers.bert.judge import TextJudge
 from operators import metrics
-from operators.held import Held
+from operators.held import Held, What
 from operators.liveness import liveness
 
 #: Batches of texts on which a new version is tried.
@@ -27,7 +27,7 @@ class Models(Held[TextJudge]):
         OSError, ValueError: the base version cannot be loaded.
     """
 
-    what: ClassVar[Literal["rules", "model"]] = "model"
+    what: ClassVar[What] = "model"
 
     def __init__(self, load: Callable[[str], TextJudge], base: str, past: Sequence[str] = ()) -> None:
         self._load = load

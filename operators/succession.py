@@ -1,4 +1,4 @@
-"""Which version of the rules, or of the text model, judges each offset of a partition: written down before it does.
+"""Which version of rules, text model or calibration judges each offset of a partition: written down before it does.
 
 A partition takes a version into force between two batches, when its watermark has reached the time from which that was
 activated. The offset is written to a file beside the recovery snapshots first; and so is, for each batch, how far the
@@ -14,7 +14,7 @@ import os
 import struct
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -167,31 +167,42 @@ class Succession:
             self._mark.close()
 
 
+class Judging(NamedTuple):
+    """The versions that judge a batch; empty where there is one for good."""
+
+    rules: str = ""
+    model: str = ""
+    calibration: str = ""
+
+
 class Judges:
-    """Which rules and which model judge each offset of one partition; None: there is one, for good."""
+    """Which rules, model and calibration judge each offset of one partition; None: there is one, for good."""
 
-    def __init__(self, rules: Succession | None = None, model: Succession | None = None) -> None:
-        self._rules = rules
-        self._model = model
-        self._both = [each for each in (rules, model) if each is not None]
+    def __init__(
+        self,
+        rules: Succession | None = None,
+        model: Succession | None = None,
+        calibration: Succession | None = None,
+    ) -> None:
+        self._each = (rules, model, calibration)
+        self._all = [each for each in self._each if each is not None]
 
-    def versions(self, offset: int, watermark: int) -> tuple[str, str]:
-        """Return the versions of rules and model for a batch that begins at ``offset``; empty where there is one."""
-        rules = "" if self._rules is None else self._rules.version(offset, watermark)
-        return rules, "" if self._model is None else self._model.version(offset, watermark)
+    def versions(self, offset: int, watermark: int) -> Judging:
+        """Return the versions for a batch that begins at ``offset``."""
+        return Judging(*("" if each is None else each.version(offset, watermark) for each in self._each))
 
     def limit(self, offset: int) -> int:
         """Return the offset, after ``offset``, at which another version takes over; a large number if none does."""
-        return min((each.limit(offset) for each in self._both), default=2**63 - 1)
+        return min((each.limit(offset) for each in self._all), default=2**63 - 1)
 
     def judged(self, end: int) -> None:
         """Say that a batch goes out that ends before ``end``."""
-        for each in self._both:
+        for each in self._all:
             each.judged(end)
 
     def close(self) -> None:
         """Let go of the files."""
-        for each in self._both:
+        for each in self._all:
             each.close()
 
 

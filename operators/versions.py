@@ -7,13 +7,13 @@ import gc
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from analyzers.rules import RuleSet
 from analyzers.rules.registry import Registry
 from operators import metrics
 from operators.formats import UNDECODED, fields
-from operators.held import Held
+from operators.held import Held, What
 from operators.liveness import liveness
 from state.events import Event
 
@@ -38,7 +38,7 @@ class Versions(Held[RuleSet]):
         OSError, ValueError: the base version cannot be loaded.
     """
 
-    what: ClassVar[Literal["rules", "model"]] = "rules"
+    what: ClassVar[What] = "rules"
 
     def __init__(self, registry: Registry, base: str, past: Sequence[str] = ()) -> None:
         self._registry = registry

@@ -124,13 +124,33 @@ def load(path: Path, model: str, windows: int | None = None, screen: bool | None
         raise CalibrationError(f"calibration {path}: {error.strerror}") from None
     except CalibrationError as error:
         raise CalibrationError(f"calibration {path}: {error}") from None
-    if found.model != model:
+    return suits(found, model, windows, screen, str(path))
+
+
+def suits(
+    found: Calibration,
+    model: str | None,
+    windows: int | None = None,
+    screen: bool | None = None,
+    name: str = "",
+) -> Calibration:
+    """Return a calibration that says something of how texts are judged now. Raises CalibrationError with one line.
+
+    Args:
+        found: the calibration.
+        model: version of the model; None: as it was fitted on.
+        windows: see ``load``.
+        screen: see ``load``.
+        name: what the line calls it; empty: by its version.
+    """
+    called = f"calibration {name or found.version}"
+    if model is not None and found.model != model:
         raise CalibrationError(
-            f"calibration {path}: fitted on model {found.model}, and the model is {model}; run winnow calibrate again"
+            f"{called}: fitted on model {found.model}, and the model is {model}; run winnow calibrate again"
         )
-    for name, fitted, now in (("windows", found.windows, windows), ("screen", found.screen, screen)):
+    for setting, fitted, now in (("windows", found.windows, windows), ("screen", found.screen, screen)):
         if now is not None and now != fitted:
             raise CalibrationError(
-                f"calibration {path}: fitted with bert.{name} {fitted}, which is {now}; run winnow calibrate again"
+                f"{called}: fitted with bert.{setting} {fitted}, which is {now}; run winnow calibrate again"
             )
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,6 +12,13 @@ from state.events import Event
 
 #: Longest part of a text that a reading carries, characters.
 MAX_SHOWN = 2_048
+
+
+class Band(NamedTuple):
+    """A text below ``low`` is benign, one from ``high`` on malicious; between them it is not settled."""
+
+    low: float
+    high: float
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
@@ -30,6 +38,10 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     layers: int = 0
     #: Version of the model.
     model: str = ""
+    #: By what it is settled, and the version of the calibration that says so (empty: uncalibrated). Told where the text
+    #: is read, so that each worker decides by what was in force at the event's offset; None: the router's own.
+    band: Band | None = None
+    calibration: str = ""
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):

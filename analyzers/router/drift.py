@@ -41,12 +41,6 @@ class _Table(msgspec.Struct):
     drifts: list[Drift] = []
 
 
-class _Saved(msgspec.Struct):
-    version: int
-    texts: _Table
-    audits: dict[str, _Table]
-
-
 class DriftWatch:
     """Compare block after block with the first events, by exact tests (Fisher). Its state is bounded.
 
@@ -72,21 +66,20 @@ class DriftWatch:
     texts that are unsettled: 10.00%, and 1.00% before (p 1e-15)
     """
 
-    VERSION = 1
-
     def __init__(
         self, reference: int = 20_000, block: int = 5_000, audits: int = 200, level: float = 1e-3, factor: float = 2.0
     ) -> None:
         self._reference, self._block, self._level, self._factor = reference, block, level, factor
         self._audits = audits
         classes = len(_SAID) + len(BINS) + 1
-        self._state = _Saved(self.VERSION, _Table([0] * classes, [0] * classes), {})
+        self._texts = _Table([0] * classes, [0] * classes)
+        self._audited: dict[str, _Table] = {}
 
     def count(self, said: Said, probability: float) -> None:
         """Take in what the text judge says of a text, and the probability of its most probable label."""
         if said not in _SAID:
             return
-        texts = self._state.texts
+        texts = self._texts
         table = texts.before if sum(texts.before[: len(_SAID)]) < self._reference else texts.now
         table[_SAID.index(said)] += 1
         table[len(_SAID) + sum(probability >= end for end in BINS)] += 1
@@ -98,7 +91,7 @@ class DriftWatch:
         """Take in whether the next judge agreed with what was said of an audited event."""
         if said not in _SAID:
             return
-        audits = self._state.audits.setdefault(said, _Table([0, 0], [0, 0]))
+        audits = self._audited.setdefault(said, _Table([0, 0], [0, 0]))
         table = audits.before if sum(audits.before) < self._audits else audits.now
         table[not agrees] += 1
         if sum(audits.now) >= self._audits:
@@ -107,26 +100,13 @@ class DriftWatch:
 
     def drifts(self) -> list[Drift]:
         """Return what had changed in the last whole block; empty: the calibration may still hold."""
-        audits = self._state.audits
-        return self._state.texts.drifts + [drift for said in sorted(audits) for drift in audits[said].drifts]
+        audits = self._audited
+        return self._texts.drifts + [drift for said in sorted(audits) for drift in audits[said].drifts]
 
     @property
     def learning(self) -> bool:
         """Say whether the reference is not whole yet, so that nothing can be told of texts."""
-        return sum(self._state.texts.before[: len(_SAID)]) < self._reference
-
-    def snapshot(self) -> bytes:
-        """Return the counts."""
-        return msgspec.msgpack.encode(self._state)
-
-    def restore(self, state: bytes) -> None:
-        """Go on from a snapshot. Raises ValueError if it is none of this version."""
-        saved = msgspec.msgpack.decode(state, type=_Saved)
-        classes = len(self._state.texts.before)
-        sizes = {len(saved.texts.before), len(saved.texts.now)}
-        if saved.version != self.VERSION or sizes != {classes} or not saved.audits.keys() <= set(_SAID):
-            raise ValueError(f"no snapshot of a drift watch of version {self.VERSION}")
-        self._state = saved
+        return sum(self._texts.before[: len(_SAID)]) < self._reference
 
     def _compare(self, table: _Table) -> list[Drift]:
         found = []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
 from analyzers.criticality import Criticality
 from analyzers.router.calibration import Calibration
-from analyzers.router.candidate import Candidate, Context, Reading
+from analyzers.router.candidate import Band, Candidate, Context, Reading
 from analyzers.router.settings import RouterSettings
 from analyzers.router.stakes import complexity, stakes, worst_rule
 from state.alerts import Level, Signal
@@ -28,13 +28,6 @@ UNCALIBRATED = "uncalibrated"
 _LEAST, _MOST = 1e-6, 1 - 1e-6
 #: Criticality from which texts of a host are read though the flow is behind.
 _CRITICAL = 2.0
-
-
-class Band(NamedTuple):
-    """A text below ``low`` is benign, one from ``high`` on malicious; between them it is not settled."""
-
-    low: float
-    high: float
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -82,6 +75,11 @@ class Router:
     def version(self) -> str:
         """Return the version of the calibration in force."""
         return UNCALIBRATED if self.calibration is None else self.calibration.version
+
+    def version_for(self, model: str) -> str:
+        """Return the version of the calibration that settles what a version of the model says."""
+        found = self.calibration
+        return UNCALIBRATED if found is None or found.model != model else found.version
 
     def reads(self, event: Event, signals: Sequence[Signal] = (), shed: int = NORMAL) -> bool:
         """Say whether the text judge is to read an event's text.
@@ -193,7 +191,10 @@ class Router:
     def _by_text(
         self, candidate: Candidate, context: Context, reading: Reading, worst: Level | None, at_stake: float
     ) -> Decision:
-        band = self.band(reading.source, reading.alerts_from, reading.model)
+        band, calibrated = reading.band, bool(reading.calibration)
+        if band is None:
+            band = self.band(reading.source, reading.alerts_from, reading.model)
+            calibrated = self.calibrated(reading.source, reading.model)
         hard = complexity(reading, *band)
         said: Said = "benign" if reading.malicious < band.low else "unsettled"
         if reading.malicious >= band.high:
@@ -208,7 +209,7 @@ class Router:
             if worst is not None and worst >= Level.medium and not self._news(candidate, context, worst):
                 why = f"{between}; a rule of level {worst.name} tells of it again"
                 return Decision("bert", why, at_stake, said=said, complexity=hard)
-            bands = "" if self.calibrated(reading.source, reading.model) else ", uncalibrated"
+            bands = "" if calibrated else ", uncalibrated"
             # Counts decay; and a number here would make each repeat another question.
             seen = ", new on this host" if context.seen < 0.5 else ", seen before on this host"
             return Decision("llm", f"{between}{bands}{seen}", at_stake, said=said, complexity=hard)

@@ -22,6 +22,11 @@ class RouterSettings(BaseModel):
         default=None,
         description="Calibration file of winnow calibrate; unset: the narrow bands below, which promise nothing.",
     )
+    registry: Path | None = Field(
+        default=None,
+        description="Folder for the calibrations that are or were in force, for all workers to read; unset: "
+        "calibrations in recovery.folder.",
+    )
     max_miss_rate: float = Field(
         default=0.01,
         gt=0,

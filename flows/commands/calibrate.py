@@ -8,7 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.commands.calibration import activated
 from flows.settings import load_settings
+from flows.telling import add_saying
 from flows.usage import UsageError
 
 if TYPE_CHECKING:
@@ -31,8 +33,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Fit, by source, below which probability a text is decided benign without asking further, so that "
         "with the stated confidence no more than a stated share of malicious texts is (Learn then Test, exact binomial "
         "p-values), if what comes is like the labelled texts. Writes DIR/calibration.json, with the curve that it was "
-        "chosen from, and a plot of it; router.calibration brings it into force. Refuses if the labels are too few for "
-        "the claim: 1 % at 95 % takes 299 malicious texts of a source, and more if sources share the confidence.",
+        "chosen from, and a plot of it; router.calibration, --activate or winnow calibration activate brings it into "
+        "force. Refuses if the labels are too few for the claim: 1 % at 95 % takes 299 malicious texts of a source, and "
+        "more if sources share the confidence.",
     )
     parser.add_argument(
         "--labels", type=Path, action="append", required=True, metavar="FILE",
@@ -51,6 +54,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--source", default="", help="source of texts that name none (http, shell, powershell, dns …)")
     parser.add_argument("--model", type=Path, metavar="DIR", help="model folder, instead of that of the settings")
+    parser.add_argument(
+        "--activate", action="store_true",
+        help="bring it into force in the running flow at once, as winnow calibration activate does",
+    )  # fmt: skip
+    add_saying(parser, "calibrated")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
     parser.set_defaults(run=run)
 
@@ -100,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"{error.filename or args.out}: {error.strerror}") from None
     print("\n".join(_summary(found, args.out / FILE, drawn)))
+    if args.activate:
+        print(activated(settings, args.out / FILE, args))
     return 0
 
 
@@ -167,4 +177,4 @@ def _summary(found: Calibration, path: Path, drawn: str) -> Iterator[str]:
         )
     for source, why in sorted(found.refused.items()):
         yield f"{source}: not calibrated: {why}"
-    yield f'to use it: router.calibration = "{path}"'
+    yield f'to use it: router.calibration = "{path}", or in a running flow: winnow calibration activate {path}'

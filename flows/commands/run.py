@@ -27,6 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Run until told to end; return the exit status."""
     from flows.activation import begin
+    from flows.calibrations import begin as begin_calibration
     from flows.live import prepare
     from flows.models import begin as begin_model
     from flows.supervisor import Supervisor
@@ -36,5 +37,6 @@ def run(args: argparse.Namespace) -> int:
     settings = load_settings(args.config)
     lock = prepare(settings)
     rules, model = begin(settings), begin_model(settings)
+    calibration = begin_calibration(settings, model)
     print(f"winnow: detecting on {', '.join(settings.kafka.telemetry)} with {args.workers} workers", file=sys.stderr)
-    return Supervisor(settings, args.workers, lock, rules, model).run()
+    return Supervisor(settings, args.workers, lock, rules, model, calibration).run()

@@ -31,7 +31,7 @@ from operators.kafka.lost import LostOffsets
 from operators.kafka.settings import KafkaSettings, TopicSettings
 from operators.liveness import liveness
 from operators.pace import Pace
-from operators.succession import Judges
+from operators.succession import Judges, Judging
 from operators.wall import WallClock
 from state.ledger import SPAN
 
@@ -222,9 +222,7 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
         self._measure(offsets[-1])
         return batches
 
-    def _batch_of(
-        self, messages: Sequence[Any], offsets: Sequence[int], bucket: int, versions: tuple[str, str]
-    ) -> Batch:
+    def _batch_of(self, messages: Sequence[Any], offsets: Sequence[int], bucket: int, versions: Judging) -> Batch:
         wall = self._wall()
         raws = [message.value() or b"" for message in messages]
         kind, stamp = messages[0].timestamp()
@@ -256,8 +254,9 @@ class KafkaPartition(StatefulSourcePartition[Batch, bytes]):
             read_at=time.time(),
             behind=behind,
             growing=growing,
-            rules=versions[0],
-            model=versions[1],
+            rules=versions.rules,
+            model=versions.model,
+            calibration=versions.calibration,
             first=offsets[0],
         )
 

@@ -74,20 +74,20 @@ def test_a_model_holds_from_its_time_on_and_is_warm_by_then(
 ) -> None:
     judges = Judges(None, Succession(models, "t-0", tmp_path / "models"))
     models.recent.append(TEXTS)
-    assert judges.versions(0, T0) == ("", versions[0])
+    assert judges.versions(0, T0) == ("", versions[0], "")
     judges.judged(100)
     models.hear(activation(versions[1], what="rules"))
     models.hear(activation(versions[1]))
     until(lambda: len(models.ready) == 1)
-    assert judges.versions(100, T0 - 1) == ("", versions[0])
+    assert judges.versions(100, T0 - 1) == ("", versions[0], "")
     judges.judged(200)
-    assert judges.versions(200, T0) == ("", versions[1])
+    assert judges.versions(200, T0) == ("", versions[1], "")
     now = models.of(versions[1])
     assert now.judge(TEXTS) == models.of(versions[0]).judge(TEXTS) or now.version != versions[0]
     assert now.counts["raw"] == 2, "what was judged of late is known to the new model before it is in force"
     # After a crash each offset has the model that it had.
     again = Judges(None, Succession(models, "t-0", tmp_path / "models"))
-    assert [again.versions(150, T0), again.limit(150)] == [("", versions[0]), 200]
+    assert [again.versions(150, T0), again.limit(150)] == [("", versions[0], ""), 200]
 
 
 @pytest.mark.parametrize("wrong", ["0" * 12, "../../etc/passwd", "damaged"])
@@ -101,7 +101,7 @@ def test_a_model_that_is_refused_leaves_the_one_before_in_force(
     models.hear(activation(wrong))
     until(lambda: wrong in liveness.models_failed)
     assert "ModelError" in liveness.models_failed[wrong]
-    assert judges.versions(0, T0 + 1) == ("", versions[0])
+    assert judges.versions(0, T0 + 1) == ("", versions[0], "")
     assert models.of(versions[0]).judge(TEXTS)
 
 
@@ -111,11 +111,11 @@ def test_rules_and_model_change_each_at_its_own_offset(
     rules = Succession(models, "t-0", tmp_path / "rules")
     model = Succession(models, "t-0", tmp_path / "models")
     judges = Judges(rules, model)
-    assert judges.versions(0, T0 - 1) == (versions[0], versions[0])
+    assert judges.versions(0, T0 - 1) == (versions[0], versions[0], "")
     judges.judged(50)
     models.hear(activation(versions[1]))
     until(lambda: len(models.ready) == 1)
     assert model.version(50, T0) == versions[1]
     model.judged(80)
     assert (judges.limit(0), judges.limit(50)) == (50, 2**63 - 1)
-    assert Judges().limit(0) == 2**63 - 1 and Judges().versions(0, T0) == ("", "")
+    assert Judges().limit(0) == 2**63 - 1 and Judges().versions(0, T0) == ("", "", "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,23 +62,6 @@ def test_judges_that_agree_less_than_they_did_are_told_and_those_that_agree_more
         for _ in range(100):
             watch.audited("benign", chances.random() < share)
         assert [drift.kind for drift in watch.drifts()] == ["agreement"] * told, share
-
-
-def test_a_watch_goes_on_from_its_snapshot_and_takes_no_other() -> None:
-    watch, other, chances = DriftWatch(reference=100, block=50), DriftWatch(reference=100, block=50), random.Random(3)
-    feed(watch, chances, 120, 0.01)
-    watch.audited("benign", True)
-    other.restore(watch.snapshot())
-    for each in (watch, other):
-        for _ in range(50):
-            each.count("malicious", 0.99)
-    assert watch.drifts() == other.drifts() != [] and watch.snapshot() == other.snapshot()
-    size = len(watch.snapshot())
-    feed(watch, chances, 5_000, 0.5)
-    assert len(watch.snapshot()) < size + 500
-    for raw in (b"", b"\x80", watch.snapshot().replace(b"\xa7version\x01", b"\xa7version\x02")):
-        with pytest.raises(ValueError):
-            other.restore(raw)
 
 
 SETTINGS = RouterSettings(return_seconds=10, shed_seconds=60, shed_all_seconds=300, calm_seconds=30)
