@@ -34,8 +34,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "with the stated confidence no more than a stated share of malicious texts is (Learn then Test, exact binomial "
         "p-values), if what comes is like the labelled texts. Writes DIR/calibration.json, with the curve that it was "
         "chosen from, and a plot of it; router.calibration, --activate or winnow calibration activate brings it into "
-        "force. Refuses if the labels are too few for the claim: 1 % at 95 % takes 299 malicious texts of a source, and "
-        "more if sources share the confidence.",
+        "force. Refuses if the labels are too few for the claim: 1 % at 95 % takes 299 malicious texts of a source, "
+        "and more if sources share the confidence.",
     )
     parser.add_argument(
         "--labels", type=Path, action="append", required=True, metavar="FILE",
