@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from operators.formats import Decoder, FormatSettings
-from operators.formats.told import is_alert, told
+from operators.formats.told import alerted, is_alert
 from state.alerts import Level
 
 SURICATA = {
@@ -60,7 +60,7 @@ def decode(message: dict[str, Any]) -> Any:
 def test_an_alert_is_known_by_its_rule_and_says_what_it_is(message: Any, host: str, expected: tuple[Any, ...]) -> None:
     event = decode(message)
     assert is_alert(event.kind)
-    found = told(event)
+    found = alerted(event).told
     assert (event.host, (found.rule, found.name, found.level, found.techniques, found.tactics)) == (host, expected)
 
 
@@ -74,7 +74,7 @@ def test_an_alert_is_known_by_its_rule_and_says_what_it_is(message: Any, host: s
     ],
 )
 def test_a_hostile_alert_is_an_alert_with_bounded_words(wild: dict[str, Any]) -> None:
-    found = told(decode({**GENERIC, **wild}))
+    found = alerted(decode({**GENERIC, **wild})).told
     assert 0 < len(found.rule) <= 200
     assert 0 < len(found.name) <= 300
 
