@@ -101,7 +101,7 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(
         f"{name}: {row['events']:,} events, {row['incidents']} incidents, {row['notifications']} notifications;"
         f" {row['citations']:,} citations, {row['citations_lost']} lead nowhere; {row['evidence']:,} events of"
-        f" evidence, {row['evidence_lost']} lead nowhere; {row['alerts_named']:,} alerts named, {row['alerts_lost']} are none;"
-        f" workers {'agree' if row['same'] else 'DIFFER'}"
+        f" evidence, {row['evidence_lost']} lead nowhere; {row['alerts_named']:,} alerts named, {row['alerts_lost']}"
+        f" are none; workers {'agree' if row['same'] else 'DIFFER'}"
         for name, row in report.items()
     )
