@@ -23,6 +23,7 @@ from analyzers.criticality import Criticality
 from analyzers.incidents.sightings import Heard
 from analyzers.ledger import LedgerDelta
 from analyzers.metrics import MetricSet
+from analyzers.router.times import LaneTimes
 from analyzers.rules import RuleSet
 from flows.activation import BUILTIN_RULES
 from flows.control import listen
@@ -71,11 +72,12 @@ def build(
     texts: TextJudge | Models | None = None,
     verdicts: VerdictSource | None = None,
     calibrations: Calibrations | None = None,
+    times: LaneTimes | None = None,
 ) -> Dataflow:
     """Build the graph; a replay has no control topic, and its rules stay what they are.
 
     Without ``texts`` no text is judged; without ``verdicts`` no LLM is asked. Without ``calibrations`` texts are
-    settled by that of the settings, for good.
+    settled by that of the settings, for good. ``times`` is told what judging takes in this process.
     """
     for name in set(settings.anomaly.scorers.values()):
         make_scorer(name)  # brings River's in now; at the first closed window it would stall the stream for seconds
@@ -100,7 +102,7 @@ def build(
     timeline = control.timeline if control is not None else Timeline()
     collector = Collector(host_metrics, settings.alerts.lowest, flow_time, timeline)
     collected = op.map("collect", judged, collector.collect)
-    counted = op.inspect("count", collected, count)
+    counted = op.inspect("count", collected, partial(count, times=times))
 
     shards = op.flat_map("shards", counted, to_shards)
     to_align, refused = (shards, []) if control is None else listen(flow, control, shards)

@@ -16,6 +16,7 @@ import msgspec
 import orjson
 from bytewax.run import cli_main
 
+from analyzers.router.times import Judges, JudgeTimes, LaneTimes
 from flows.cluster import run_workers
 from flows.detect import build, load_metrics, load_rules
 from flows.settings import Settings
@@ -67,7 +68,7 @@ def replay(
             work(spec, settings, progress=progress)
         else:
             run_workers(["flows.replay", msgspec.json.encode(spec).decode()], workers, settings)
-        return _write(out, parts, time.perf_counter() - started)
+        return _write(out, parts, time.perf_counter() - started, settings.router.call_price)
     finally:
         shutil.rmtree(parts, ignore_errors=True)
 
@@ -82,9 +83,10 @@ def work(
     """Be one worker of a replay."""
     files = {name: Path(path) for name, path in spec.files.items()}
     source = FileSource(files, settings.formats, settings.time, spec.format, progress)
-    sinks = [PartsSink(Path(spec.parts))]
+    times = LaneTimes()
+    sinks = [PartsSink(Path(spec.parts), times)]
     texts = load_texts(settings)
-    flow = build(source, sinks, load_rules(settings), load_metrics(settings), settings, texts=texts)
+    flow = build(source, sinks, load_rules(settings), load_metrics(settings), settings, texts=texts, times=times)
     cli_main(flow, process_id=process, addresses=addresses)
 
 
@@ -102,7 +104,7 @@ def _checked(files: Sequence[Path], format: str) -> dict[str, Path]:
         raise UsageError(str(error)) from error
 
 
-def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
+def _write(out: Path, parts: Path, seconds: float, price: float) -> dict[str, Any]:
     whole = Part()
     for path in sorted(parts.glob("part-*.msgpack")):
         part = msgspec.msgpack.decode(path.read_bytes(), type=Part)
@@ -110,6 +112,7 @@ def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
         whole.hosts.update(part.hosts)
         whole.ledger.update(part.ledger)
         whole.incidents.update(part.incidents)
+        whole.times.merge(part.times)
     alerts = sorted(whole.alerts.values(), key=lambda alert: (alert.first_seen, alert.id))
     _write_lines(out / "alerts.jsonl", [orjson.dumps(alert.message()) for alert in alerts])
     # One that is part of another has no line of its own: the other names it among its aliases.
@@ -139,6 +142,7 @@ def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
         "escalations": len(escalated),
         "notifications": len(told),
         "lanes": {lane: total[lane] for lane in ("rule", "bert", "llm")},
+        "judging": _judging(whole.times, len(escalated), events, price),
         "hosts": {host: whole.hosts[host].events for host in sorted(whole.hosts)},
         "events_per_second": round(events / seconds) if seconds else 0,
     }
@@ -150,6 +154,26 @@ def _write(out: Path, parts: Path, seconds: float) -> dict[str, Any]:
         )
         raise UsageError(f"{said} (what could be read is in {out})")
     return summary
+
+
+def _judging(times: LaneTimes, wanted: int, events: int, price: float) -> dict[str, Any]:
+    """Return what each lane cost: of rules and text model as measured, of an LLM as expected.
+
+    ``microseconds`` is the work an event that the lane decides, with that of the lanes before it; ``p50`` and ``p99``
+    in how many seconds the batch was judged that it came in, which is what an event waits for.
+    """
+    found: dict[str, Any] = {}
+    judges: tuple[Judges, ...] = ("rule", "bert")
+    for judge in judges:
+        known = times.of.get(judge, JudgeTimes())
+        found[judge] = {
+            "read": known.events,
+            "microseconds": round(times.cost(judge) * 1e6, 2),
+            "p50": round(known.percentile(0.5), 6),
+            "p99": round(known.percentile(0.99), 6),
+        }
+    found["llm"] = {"wanted": wanted, "price": round(wanted * price, 6), "price_of_all": round(events * price, 6)}
+    return found
 
 
 def _place(line: bytes) -> tuple[str, int]:

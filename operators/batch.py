@@ -82,6 +82,9 @@ class Judged(msgspec.Struct, gc=False):
     calibration: str = ""
     #: What there is for correlations.
     hits: Hits | None = None
+    #: What rules and text judge took for it, seconds; for figures only, never for a decision.
+    rule_seconds: float = 0.0
+    text_seconds: float = 0.0
 
 
 class OpenWindow(msgspec.Struct):
@@ -135,3 +138,7 @@ class Collected(msgspec.Struct, gc=False):
     shards: list[ShardItem]
     at_once: list[Signal]
     ledger: LedgerDelta | None
+    #: Events whose text was read, and what rules and text judge took for the batch, seconds.
+    texts: int = 0
+    rule_seconds: float = 0.0
+    text_seconds: float = 0.0

@@ -65,6 +65,7 @@ class TextStep:
 
     def read(self, judged: Judged) -> Judged:
         """Return the batch with the signals of each event whose text is malicious, and what it does not settle."""
+        began = time.perf_counter()
         batch, signals = judged.batch, judged.signals
         reads = self._router.reads
         shed = self._shed(batch)
@@ -124,6 +125,7 @@ class TextStep:
             model=judge.version,
             readings=readings,
             calibration=router.version_for(judge.version),
+            text_seconds=time.perf_counter() - began,
         )
 
     def _shed(self, batch: Batch) -> int:

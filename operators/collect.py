@@ -94,7 +94,8 @@ class Collector:
         ]
         if batch.loss is not None:
             at_once.append(batch.loss)
-        return Collected(batch, items, at_once, ledger)
+        seconds = judged.rule_seconds, judged.text_seconds
+        return Collected(batch, items, at_once, ledger, len(judged.texts), *seconds)
 
     def _marked(self, judged: Judged) -> Judged:
         """Say of each signal which suppression it meets; here, for the event is at hand."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from analyzers.correlations.hits import MAX_COPY, Hit, Hits, Matched
+from analyzers.router.times import LaneTimes
 from analyzers.rules import RuleSet
 from analyzers.rules.correlation import Correlation
 from operators import metrics
@@ -34,6 +35,7 @@ class Judge:
         signals: dict[int, list[Signal]] = {}
         if not batch.consumed:
             return Judged(batch, signals, batch.rules, hits=Hits(batch.origin, batch.watermark))
+        began = time.perf_counter()
         rules = self._of(batch.rules)
         versions = (("rules", rules.version),)
         feeds = rules.feeds
@@ -65,7 +67,8 @@ class Judge:
                     versions=versions,
                 )
                 signals.setdefault(match.index, []).append(signal)
-        return Judged(batch, signals, rules.version, hits=_hits(batch, fed, concerned, rules.version))
+        hits = _hits(batch, fed, concerned, rules.version)
+        return Judged(batch, signals, rules.version, hits=hits, rule_seconds=time.perf_counter() - began)
 
 
 def _hits(
@@ -95,9 +98,13 @@ def _hits(
     return Hits(batch.origin, batch.watermark, hits, tuple(named.values()))
 
 
-def count(step_id: str, collected: Collected) -> None:
-    """Tell Prometheus of a batch."""
+def count(step_id: str, collected: Collected, times: LaneTimes | None = None) -> None:
+    """Tell Prometheus of a batch, and ``times`` what judging it took."""
     batch = collected.batch
+    if times is not None:
+        wait = collected.rule_seconds + collected.text_seconds
+        times.add("rule", len(batch.events), collected.rule_seconds, collected.rule_seconds)
+        times.add("bert", collected.texts, collected.text_seconds, wait)
     formats: dict[str, int] = {}
     for event in batch.events:
         formats[event.format] = formats.get(event.format, 0) + 1

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from flows.settings import load_settings
 from flows.usage import UsageError
@@ -28,6 +29,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--format", default="auto", metavar="F", help="format of all files (default: each line is sniffed)"
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument(
+        "--lanes",
+        action="store_true",
+        help="print who decided how many events, and what that cost and took, as a table",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
     parser.set_defaults(run=run)
 
@@ -56,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
         f" {summary['alerts']:,} alerts; {summary['events_per_second']:,} events/s -> {args.out}",
         file=sys.stderr,
     )
+    if args.lanes:
+        print("\n".join(lanes(summary)))
     left_out = summary["late"] + summary["future"]
     if left_out > summary["events"] / 100:
         print(
@@ -64,6 +72,27 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def lanes(summary: dict[str, Any]) -> list[str]:
+    """Return the lines of a table: of each lane its events and share, the work an event and the wait for its batch.
+
+    What an LLM costs is what is expected of those that it would have been asked about: a replay asks none.
+    """
+    judging, whole = summary["judging"], summary["events"] or 1
+    lines = [f"{'lane':<6}{'events':>12}{'share':>9}{'µs an event':>13}{'p50 ms':>9}{'p99 ms':>9}"]
+    for lane, events in summary["lanes"].items():
+        line = f"{lane:<6}{events:>12,}{events / whole:>9.3%}"
+        if lane != "llm":
+            took = judging[lane]
+            line += f"{took['microseconds']:>13,.1f}{took['p50'] * 1e3:>9.2f}{took['p99'] * 1e3:>9.1f}"
+        lines.append(line)
+    llm = judging["llm"]
+    lines.append(
+        f"an LLM would have been asked about {llm['wanted']:,} ({llm['wanted'] / whole:.4%}), expected price "
+        f"{llm['price']:.4g}; asked about everything {llm['price_of_all']:.4g}"
+    )
+    return lines
 
 
 class Progress:

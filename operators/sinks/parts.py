@@ -9,6 +9,7 @@ import orjson
 from bytewax.outputs import StatelessSinkPartition
 
 from analyzers.alerts import AlertUpdate
+from analyzers.router.times import LaneTimes
 from operators.sinks import Out, Sink
 from state.alerts import Alert
 from state.escalations import Escalated
@@ -25,6 +26,7 @@ class Part(msgspec.Struct):
     hosts: dict[str, HostSeen] = msgspec.field(default_factory=dict)
     ledger: dict[str, LedgerRow] = msgspec.field(default_factory=dict)
     incidents: dict[str, Incident] = msgspec.field(default_factory=dict)
+    times: LaneTimes = msgspec.field(default_factory=LaneTimes)
 
 
 class PartsSink(Sink):
@@ -32,23 +34,24 @@ class PartsSink(Sink):
 
     name = "parts"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, times: LaneTimes | None = None) -> None:
         self._folder = folder
+        self._times = LaneTimes() if times is None else times
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> PartsPartition:
         """Begin this worker's part."""
-        return PartsPartition(self._folder, worker_index)
+        return PartsPartition(self._folder, worker_index, self._times)
 
 
 class PartsPartition(StatelessSinkPartition[Out]):
     """One worker's part. An entity lives on one worker, so parts do not overlap."""
 
-    def __init__(self, folder: Path, worker: int) -> None:
+    def __init__(self, folder: Path, worker: int, times: LaneTimes) -> None:
         self._path = folder / f"part-{worker}.msgpack"
         self._rejected = (folder / f"rejected-{worker}.jsonl").open("wb")
         self._escalations = (folder / f"escalations-{worker}.jsonl").open("wb")
         self._notifications = (folder / f"notifications-{worker}.jsonl").open("wb")
-        self._part = Part()
+        self._part = Part(times=times)
 
     def write_batch(self, items: list[Out]) -> None:
         """Keep the last state of each alert, host and ledger row; write rejected messages and escalations out."""

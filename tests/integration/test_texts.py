@@ -13,6 +13,7 @@ import pytest
 
 from analyzers.bert.manifest import BUILTIN_MODEL, Manifest, version_of
 from flows.cli import main
+from flows.commands.replay import lanes
 from flows.replay import replay
 from flows.settings import Settings
 from state.postgres import connect
@@ -59,6 +60,11 @@ def test_verdicts_are_the_same_at_any_number_of_workers(tmp_path: Path) -> None:
     assert all(alert["versions"]["model"] and alert["evidence"] for alert in one)
     for summary in summaries:
         assert summary["lanes"] == {"rule": 0, "bert": 900, "llm": 0}
+        judging = summary["judging"]
+        assert judging["rule"]["read"] == judging["bert"]["read"] == 900, "of all workers together"
+        assert 0 < judging["bert"]["p50"] <= judging["bert"]["p99"] and judging["bert"]["microseconds"] > 0
+        assert judging["llm"]["price_of_all"] == pytest.approx(900 * 0.002)
+        assert lanes(summary)[2].split()[:3] == ["bert", "900", "100.000%"]
 
 
 def test_switched_off_no_text_is_judged(tmp_path: Path) -> None:
