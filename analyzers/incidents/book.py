@@ -176,7 +176,7 @@ class IncidentBook:
             if other is None or other is own or not self._takes_in(other, t):
                 continue
             own = other if own is None else self._merge(own, other, updates)
-            own.bind(sighting.host, bond.by, bond.host)
+            own.bind(sighting.host, bond.by if bond.by != sighting.value else f"sign: {sighting.name}", bond.host)
         if own is None:
             start = sighting.opened or sighting.time
             alert = alert_id(sighting.kind, sighting.rule, sighting.host, start - start % self._group)

@@ -126,6 +126,26 @@ def test_a_file_that_came_to_another_host_is_one_attack_and_another_file_another
     assert f"ws-2 to ws-1 by hash:{tool.lower()}" in incident["explanation"]
 
 
+def test_an_incident_closes_by_itself_and_it_can_be_seen_how_often_one_would_have_been_called(tmp_path: Path) -> None:
+    (tmp_path / "tool.yml").write_text(TOOL)
+    file = tmp_path / "sysmon.jsonl"
+    lines = [created(T0, "WS-1.lab", "anna", "C:\\t\\tool.exe", "{a-1}", "{a-0}", "-")]
+    # Another host goes on, and nothing is wrong with it.
+    quiet = range(T0 + 600, T0 + 8 * 3_600, 600)
+    lines += [created(time, "WS-2.lab", "ben", "C:\\t\\word.exe", "{b-1}", "{b-0}", "-") for time in quiet]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    settings = Settings.model_validate({"rules": {"builtin": False, "paths": [tmp_path / "tool.yml"], "cache": ""}})
+    assert replay([file], tmp_path / "out", settings)["notifications"] == 3
+    [incident] = [json.loads(line) for line in (tmp_path / "out" / "incidents.jsonl").read_bytes().splitlines()]
+    assert incident["state"] == "closed"
+    told = [json.loads(line) for line in (tmp_path / "out" / "notifications.jsonl").read_bytes().splitlines()]
+    for message in told:
+        validate_incident(message)
+    times = [(datetime.fromisoformat(message["notified_at"]).timestamp() - T0) / 3_600 for message in told]
+    assert [message["notification"] for message in told] == ["new", "repeat", "closed"]
+    assert times == pytest.approx([0, 4, 6.1], abs=0.1)
+
+
 def ait_minutes(text: str) -> tuple[list[Minute], list[Labelled]]:
     """Return a scenario of the AIT alerts as the incident step hears it, and its labels by number."""
     rows = sorted((float(time), host, short, label) for time, _, _, host, short, _, label in _split(text))
