@@ -29,6 +29,7 @@ from analyzers.router.settings import RouterSettings
 from benchmarks.router_breaks import breaks, splits
 from benchmarks.router_policies import Oracle, Outcome, columns, policies
 from benchmarks.router_texts import Sample, read
+from benchmarks.router_times import later
 
 #: Limits that calibrations of the cost table are fitted for: texts missed, and benign texts accused (None: as alerts).
 LIMITS: tuple[tuple[float, float | None], ...] = (
@@ -69,6 +70,7 @@ def main() -> int:
     if data is None or not (data / "shell_commands").is_dir():
         parser.error("needs the labelled data sets: --data DIR or WINNOW_DATA")
     oracle = Oracle(args.llm_misses, args.llm_accuses)
+    args.data = data
     model, samples = read(data, args.model, args.texts)
     held_back = [sample for sample in samples if sample.set != "templates"]
     try:
@@ -97,6 +99,7 @@ def simulate(
         },
         "splits": splits(held_back, model, args.max_miss_rate, args.confidence, args.share, args.splits),
         "breaks": breaks(samples, model, args.max_miss_rate, args.confidence, oracle, (0.3, 0.01)),
+        "later": later(args.data, args.model, args.max_miss_rate, args.confidence),
         "costs": rows,
         "goal": goal(rows),
     }
@@ -203,6 +206,15 @@ def table(result: dict[str, Any]) -> str:
             continue
         noticed = "; ".join(f"{float(p):.0%}: {', '.join(kinds) or 'no'}" for p, kinds in row["noticed"].items())
         lines.append(f"{row['case']:<60}{row['malicious']:>7,}{row['missed']:>9.2%}  {noticed}")
+    lines += ["", "Calibrated on the first half of the time, tried on the second; each text once, where it first came"]
+    for row in result["later"]:
+        lines.append(f"  {row['set']}: malicious of {_listed(row['before'])}; then {_listed(row['after'])}")
+        if "refused" in row:
+            lines.append(f"    refused: {row['refused']}")
+            continue
+        rates = ", ".join(f"{source} {share:.2%}" for source, share in row["missed"].items())
+        lines.append(f"    missed: {rates}; not calibrated: {_listed(row['not_calibrated'])}")
+        lines.append(f"    noticed by the drift watch: {', '.join(row['noticed']) or 'no'}")
     lines += [
         "",
         f"{'Policy':<62}{'missed':>8}{'accused':>9}{'error':>8}{'calls':>9}{'at .1 %':>9}{'a 1,000':>9}",
@@ -220,6 +232,10 @@ def table(result: dict[str, Any]) -> str:
             + (f"{best['share_of_cost']:.2%} ({best['policy']})" if best else "no calibrated policy errs so little")
         )
     return "\n".join(lines)
+
+
+def _listed(said: dict[str, str]) -> str:
+    return ", ".join(f"{source} {what}" for source, what in said.items()) or "none"
 
 
 if __name__ == "__main__":

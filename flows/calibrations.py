@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analyzers.bert.manifest import BUILTIN_MODEL, ModelError, read_folder
 from analyzers.control import Told
 from analyzers.router.calibration import Calibration, CalibrationError, load, suits
 from analyzers.router.registry import CalibrationRegistry
@@ -16,6 +15,7 @@ from analyzers.router.router import UNCALIBRATED
 from flows.activation import Base, configure, configured, history, last_of, message_of, messages_of
 from flows.settings import Settings
 from flows.telling import reaching
+from flows.texts import version_of
 from flows.usage import UsageError
 from operators.control import create, write
 from state.alerts import iso
@@ -42,7 +42,7 @@ def begin(settings: Settings, model: Base | None) -> Base | None:
         told, _ = history(settings)
         known = [last_of(messages_of(told, "calibration")), configured_in(registry)]
         before = next((version for version in known if _there(version, registry)), "")
-        version = _stored(settings, registry, _model(settings) if model is None else model.version, before)
+        version = _stored(settings, registry, version_of(settings.bert) if model is None else model.version, before)
         registry.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if configured_in(registry) not in ("", version) and before != version:
             write(
@@ -146,17 +146,9 @@ def _there(version: str, registry: CalibrationRegistry) -> bool:
     return version == UNCALIBRATED or version in registry
 
 
-def _model(settings: Settings) -> str:
-    folder = settings.bert.model or BUILTIN_MODEL
-    try:
-        return read_folder(folder)[0].version
-    except (ModelError, OSError) as error:
-        raise UsageError(f"model {folder}: {error}") from error
-
-
 def _in_force(settings: Settings, told: Sequence[Told]) -> str:
     """Return the model that was activated last, else that of the settings."""
-    return last_of(messages_of(told, "model")) or _model(settings)
+    return last_of(messages_of(told, "model")) or version_of(settings.bert)
 
 
 def _stored(settings: Settings, registry: CalibrationRegistry, model: str, before: str) -> str:

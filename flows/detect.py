@@ -56,6 +56,7 @@ from operators.sinks.postgres import PostgresSink
 from operators.verdicts import VerdictSource
 from operators.versions import Versions
 from state.alerts import FLEET, Signal
+from state.audits import Audited
 from state.escalations import Escalated
 from state.events import Rejected
 from state.incidents import IncidentUpdate
@@ -115,7 +116,16 @@ def build(
     hosts = op.stateful_batch(
         "host",
         items,
-        partial(HostLogic, host_metrics, settings.anomaly, router, settings.alerts.lowest, drifting=drifting),
+        partial(
+            HostLogic,
+            host_metrics,
+            settings.anomaly,
+            router,
+            settings.alerts.lowest,
+            drifting=drifting,
+            windows=settings.bert.windows,
+            screen=settings.bert.screen,
+        ),
     )
 
     to_fleet = op.merge(
@@ -280,7 +290,7 @@ def decided_by_origin(out: tuple[str, HostOut]) -> tuple[str, LedgerDelta] | Non
 
 def only_windows(out: tuple[str, HostOut]) -> Out | None:
     """Keep what the host step says of windows and totals, and what it would ask an LLM."""
-    return out[1] if isinstance(out[1], HostWindow | HostSeen | Escalated) else None
+    return out[1] if isinstance(out[1], HostWindow | HostSeen | Escalated | Audited) else None
 
 
 def dead_letters(collected: Collected) -> Iterable[Rejected]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analyzers.bert.encoder import Encoder
 from analyzers.bert.judge import Store, TextJudge
-from analyzers.bert.manifest import BUILTIN_MODEL, ModelError
+from analyzers.bert.manifest import BUILTIN_MODEL, ModelError, read_folder
 from analyzers.bert.settings import BertSettings
 from flows.settings import Settings
 from flows.usage import UsageError
@@ -23,6 +23,15 @@ def load_judge(settings: BertSettings, store: Store | None = None) -> TextJudge:
     except ModelError as error:
         raise UsageError(f"model {folder}: {error}") from error
     return make_judge(settings, encoder, store)
+
+
+def version_of(settings: BertSettings) -> str:
+    """Return the version of the model of the settings, which is checked and not loaded. Raises UsageError."""
+    folder = settings.model or BUILTIN_MODEL
+    try:
+        return read_folder(folder)[0].version
+    except (ModelError, OSError) as error:
+        raise UsageError(f"model {folder}: {error}") from error
 
 
 def make_judge(settings: BertSettings, encoder: Encoder, store: Store | None) -> TextJudge:

@@ -148,7 +148,7 @@ class TextStep:
         """Return what is to be decided with the host in sight: what is unsettled, or said something of, or audited."""
         readings: dict[int, Reading] = {}
         for index, ((grave, score), label, text) in worst.items():
-            if index in said or grave > BENIGN or (router.asks and router.audits(batch.events[index].id)):
+            if index in said or grave > BENIGN or router.audits(batch.events[index].id):
                 layers = canonical(text.text, text.source).layers
                 shown = text.text[:MAX_SHOWN]
                 readings[index] = Reading(

@@ -6,9 +6,11 @@ import msgspec
 import orjson
 
 from analyzers.host import Host
-from analyzers.router.candidate import Candidate, Context
+from analyzers.router.candidate import Candidate, Context, Reading
 from analyzers.router.router import Decision
+from analyzers.router.settings import RouterSettings
 from operators.formats import fields
+from state.audits import Audited
 from state.escalations import MAX_FIELDS, MAX_NAME, MAX_VALUE, Escalation, HostContext, Raised, escalation_id
 from state.events import Event
 
@@ -61,6 +63,29 @@ def escalation_of(candidate: Candidate, context: Context, decision: Decision, ho
         stakes=decision.stakes,
         reason=decision.reason[:_TEXT],
         versions=dict(list(versions.items())[:16]),
+    )
+
+
+def audited_of(
+    candidate: Candidate, reading: Reading, said: str, settings: RouterSettings, windows: int, screen: bool
+) -> Audited:
+    """Return a text of the audit sample, with all that decided it."""
+    return Audited(
+        event_id=candidate.event.id,
+        host=candidate.event.host,
+        time=candidate.event.time,
+        source=reading.source,
+        text=reading.text,
+        label=reading.label,
+        malicious=reading.malicious,
+        alerts_from=reading.alerts_from,
+        model=reading.model,
+        windows=windows,
+        screen=screen,
+        said=said,
+        calibration=reading.calibration,
+        one_in=settings.audit_one_in,
+        seed=settings.audit_seed,
     )
 
 

@@ -23,10 +23,11 @@ from operators.align import HostItem
 from operators.batch import HostLate
 from operators.collect import AT_ONCE
 from operators.drift import Drifting
-from operators.escalate import escalation_of
+from operators.escalate import audited_of, escalation_of
 from operators.formats.told import indicators
 from operators.roster import RESERVED, HostForgotten
 from state.alerts import Level, Signal
+from state.audits import Audited
 from state.escalations import Escalated, LlmVerdict, escalation_id
 from state.ledger import SPAN
 from state.windows import HostSeen, HostWindow
@@ -47,7 +48,7 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 
 #: What the host step emits.
-HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten | Report | Heard | Escalated
+HostOut = HostWindow | HostSeen | Signal | Decided | HostForgotten | Report | Heard | Escalated | Audited
 #: What it takes in.
 HostIn = HostItem | LlmVerdict
 
@@ -90,6 +91,8 @@ class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
         lowest: rule matches below this level raise no signal; from ``high`` on they were alerted at once, by collect.
         state: a snapshot to go on from.
         drifting: told whether an LLM agrees with what was decided.
+        windows: how many windows of a long text are read.
+        screen: whether there is a screen before the text model.
     """
 
     def __init__(
@@ -100,7 +103,10 @@ class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
         lowest: Level,
         state: bytes | None,
         drifting: Drifting | None = None,
+        windows: int = 16,
+        screen: bool = False,
     ) -> None:
+        self._read_by = windows, screen
         self._drifting = drifting
         self._host = Host.restore(host_metrics, settings, state) if state is not None else None
         self._new = partial(Host, metrics=host_metrics, settings=settings)
@@ -174,6 +180,8 @@ class HostLogic(StatefulBatchLogic[HostIn, HostOut, bytes]):
             host.memory.ask(escalation_id(event.id), event.raw, decision.said if decision.audit else "")
         elif audited and decision.lane == "rule" and decision.said and self._drifting is not None:
             self._drifting.audited(decision.said, decision.said != "benign")
+        if quiet.reading is not None and not muted and decision.lane != "rule" and self._router.audits(event.id):
+            out.append(audited_of(quiet, quiet.reading, decision.said, self._router.settings, *self._read_by))
         host.memory.meet(quiet)
         lowest = self._lowest if candidate.lowest is None else candidate.lowest
         told = [_marked(signal, decision) for signal in candidate.signals if signal.level >= lowest]

@@ -49,6 +49,11 @@ def binary(value: bytes) -> bytes:
     return _length(len(value)) + value
 
 
+def boolean(value: bool) -> bytes:
+    """Encode ``boolean``."""
+    return binary(b"\x01" if value else b"\x00")
+
+
 def int2(value: int) -> bytes:
     """Encode ``smallint``."""
     return _int2(2, value)

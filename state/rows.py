@@ -10,6 +10,7 @@ from psycopg import sql
 
 from state import copying
 from state.alerts import Alert, Evidence
+from state.audits import Audited
 from state.ids import suppressed_id
 from state.incidents import Incident
 from state.ledger import LedgerRow
@@ -63,6 +64,15 @@ LEDGER = Table("ledger", ("topic", "partition", "bucket", *_COUNTS, "sources", "
 SUPPRESSED = Table(
     "suppressed",
     ("id", "suppression", "entity", "kind", "rule", "day", "count", "first_seen", "last_seen", "last_event"),
+    key=1,
+)
+
+AUDITS = Table(
+    "audits",
+    (
+        *("event_id", "host", "time", "source", "text", "label", "malicious", "alerts_from", "model", "windows"),
+        *("screen", "said", "calibration", "one_in", "seed"),
+    ),
     key=1,
 )
 
@@ -227,5 +237,28 @@ def suppressed_row(suppressed: Suppressed) -> Row:
         copying.timestamp(suppressed.first_seen),
         copying.timestamp(suppressed.last_seen),
         copying.text(clean_key(suppressed.last_event)),
+    )
+    return Row((key,), data)
+
+
+def audit_row(audited: Audited) -> Row:
+    """Return the row of a text of the audit sample."""
+    key = clean_key(audited.event_id)
+    data = copying.row(
+        copying.text(key),
+        copying.text(clean_key(audited.host)),
+        copying.timestamp(audited.time),
+        copying.text(audited.source),
+        copying.text(audited.text),
+        copying.text(audited.label),
+        copying.double(audited.malicious),
+        copying.double(audited.alerts_from),
+        copying.text(audited.model),
+        copying.int4(audited.windows),
+        copying.boolean(audited.screen),
+        copying.text(audited.said),
+        copying.text(audited.calibration),
+        copying.int4(audited.one_in),
+        copying.int8(audited.seed),
     )
     return Row((key,), data)

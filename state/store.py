@@ -13,6 +13,7 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from state.alerts import Alert, Evidence
+from state.audits import Audited
 from state.copying import HEADER, TRAILER
 from state.incidents import Incident
 from state.ledger import LedgerRow
@@ -20,6 +21,7 @@ from state.partitions import day_of, drop_before, ensure_days, existing_days
 from state.postgres import PostgresSettings, clean_key, explained, pool
 from state.rows import (
     ALERTS,
+    AUDITS,
     EVIDENCE,
     HOST_WINDOWS,
     HOSTS,
@@ -30,6 +32,7 @@ from state.rows import (
     Row,
     Table,
     alert_row,
+    audit_row,
     evidence_row,
     host_row,
     incident_alert_rows,
@@ -131,6 +134,10 @@ class Store:
     def write_suppressed(self, counts: Sequence[Suppressed]) -> None:
         """Set what was suppressed by suppression, entity, kind, rule and day."""
         self._upsert(SUPPRESSED, [suppressed_row(count) for count in counts])
+
+    def write_audits(self, audited: Sequence[Audited]) -> None:
+        """Set texts of the audit sample by event. They are never pruned: a part of a sample is none."""
+        self._upsert(AUDITS, [audit_row(each) for each in audited])
 
     def prune(self, days: int, *, now: datetime | None = None) -> Pruned:
         """Remove host windows, incidents, alerts, evidence and counts of what was suppressed, over ``days`` days back.

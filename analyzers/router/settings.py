@@ -63,7 +63,7 @@ class RouterSettings(BaseModel):
         le=1_000_000_000,
         description="One in so many decided events also goes to the next judge, to see whether they agree; 0: none.",
     )
-    audit_seed: int = Field(default=0, ge=0, description="Which events these are.")
+    audit_seed: int = Field(default=0, ge=0, lt=2**63, description="Which events these are.")
     rule_microseconds: float = Field(default=10.0, ge=0, description="What an event costs that rules decide, µs.")
     text_microseconds: float = Field(default=500.0, ge=0, description="What a text costs that is judged, µs.")
     call_price: float = Field(

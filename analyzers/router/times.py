@@ -28,7 +28,7 @@ class JudgeTimes(msgspec.Struct):
         for bucket in sorted(self.waits):
             left -= self.waits[bucket]
             if left <= 0:
-                return _LEAST * 10.0 ** ((bucket + 0.5) / _A_DECADE)
+                return _LEAST * math.pow(10.0, (bucket + 0.5) / _A_DECADE)
         return 0.0
 
 

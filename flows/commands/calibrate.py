@@ -37,10 +37,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "force. Refuses if the labels are too few for the claim: 1 % at 95 % takes 299 malicious texts of a source, "
         "and more if sources share the confidence.",
     )
-    parser.add_argument(
-        "--labels", type=Path, action="append", required=True, metavar="FILE",
+    labels = parser.add_mutually_exclusive_group(required=True)
+    labels.add_argument(
+        "--labels", type=Path, action="append", metavar="FILE",
         help="JSON lines of text, source, and label (benign or any other) or malicious (true or false); "
         "repeats count once",
+    )  # fmt: skip
+    labels.add_argument(
+        "--from-feedback", action="store_true",
+        help="the audit sample in Postgres as analysts reviewed it (winnow audit), if all of it is; the claim is then "
+        "about events like those it was drawn from. Reviews of alerts and incidents are none: what is missed is not "
+        "among them",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("calibration"), metavar="DIR", help="default: ./calibration")
     parser.add_argument("--max-miss-rate", type=_rate, metavar="R", help="default: router.max_miss_rate")
@@ -76,24 +83,34 @@ def run(args: argparse.Namespace) -> int:
     from analyzers.router.calibration import CalibrationError
     from analyzers.router.labels import LabelReader
     from analyzers.router.learn_then_test import calibrate
-    from flows.texts import load_judge
+    from flows.texts import load_judge, version_of
 
     settings = load_settings(args.config)
     bert, router = settings.bert, settings.router
     if args.model is not None:
         bert = bert.model_copy(update={"model": args.model})
-    judge = load_judge(bert)
-    reader = LabelReader(args.source.lower())
-    labelled = list(_judged(_texts(args.labels, reader), judge, Bar(bert.alert_from, bert.thresholds)))
+    rate, confidence = args.max_miss_rate or router.max_miss_rate, args.confidence or router.confidence
+    if args.from_feedback:
+        from flows.feedback import feedback
+
+        version = version_of(bert)
+        said = feedback(settings, version, rate, confidence)
+        labelled, digest = said.labelled, said.digest
+    else:
+        judge = load_judge(bert)
+        version = judge.version
+        reader = LabelReader(args.source.lower())
+        labelled = list(_judged(_texts(args.labels, reader), judge, Bar(bert.alert_from, bert.thresholds)))
+        digest = reader.digest
     try:
         found = calibrate(
             labelled,
-            judge.version,
-            args.max_miss_rate or router.max_miss_rate,
-            args.confidence or router.confidence,
+            version,
+            rate,
+            confidence,
             max_false_rate=args.max_false_rate,
             pooled=args.pooled,
-            labels=reader.digest,
+            labels=digest,
             windows=bert.windows,
             screen=bert.screen,
         )

@@ -5,6 +5,7 @@ from typing import ClassVar
 from bytewax.outputs import DynamicSink
 
 from analyzers.alerts import AlertUpdate
+from state.audits import Audited
 from state.escalations import Escalated
 from state.events import Rejected
 from state.incidents import IncidentUpdate
@@ -13,7 +14,7 @@ from state.suppressions import Suppressed
 from state.windows import HostSeen, HostWindow
 
 #: Everything the flow puts out.
-Out = AlertUpdate | IncidentUpdate | HostWindow | HostSeen | LedgerRow | Rejected | Escalated | Suppressed
+Out = AlertUpdate | IncidentUpdate | HostWindow | HostSeen | LedgerRow | Rejected | Escalated | Suppressed | Audited
 
 
 class Sink(DynamicSink[Out]):

@@ -17,6 +17,7 @@ from operators.liveness import liveness
 from operators.sinks import Out, Sink
 from operators.sinks.waiting import Waiting
 from state.alerts import MAX_EVIDENCE
+from state.audits import Audited
 from state.incidents import IncidentUpdate
 from state.ledger import LedgerRow
 from state.postgres import DatabaseAway, PostgresSettings
@@ -59,6 +60,7 @@ class PostgresPartition(StatelessSinkPartition[Out]):
         hosts = [item for item in items if isinstance(item, HostSeen)]
         ledger = [item for item in items if isinstance(item, LedgerRow)]
         suppressed = [item for item in items if isinstance(item, Suppressed)]
+        audits = [item for item in items if isinstance(item, Audited)]
         # Which copies were written on the way to the final ones depends on the order of arrival; what stays does not.
         full = [u.alert.id for u in updates if u.evidence and len(u.alert.evidence) >= MAX_EVIDENCE]
         with self._waiting.write():
@@ -70,6 +72,7 @@ class PostgresPartition(StatelessSinkPartition[Out]):
             self._until_done(lambda: self._store.write_host_windows(windows))
             self._until_done(lambda: self._store.write_hosts(hosts))
             self._until_done(lambda: self._store.write_ledger(ledger))
+            self._until_done(lambda: self._store.write_audits(audits))
 
     def _until_done(self, write: Callable[[], None]) -> None:
         # What Postgres refuses outright would be refused again: that error ends the flow, with its reason.

@@ -50,8 +50,12 @@ def test_a_calibration_comes_into_force_at_every_worker_and_stays_over_a_restart
     changed.write_bytes(good.read_bytes().replace(b"0.01", b"0.99", 1))
     calibration(foreign, "0" * 12)
     create_topic(kafka, topic_name, 2)
-    recovery = {"WINNOW_RECOVERY__FOLDER": str(tmp_path / "recovery"), "WINNOW_RULES__BUILTIN": "false"}
-    variables = environment(kafka, postgres_dsn, topic_name, **recovery)
+    own = {
+        "WINNOW_RECOVERY__FOLDER": str(tmp_path / "recovery"),
+        "WINNOW_RULES__BUILTIN": "false",
+        "WINNOW_ROUTER__AUDIT_ONE_IN": "5",
+    }
+    variables = environment(kafka, postgres_dsn, topic_name, **own)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     sent = 0
@@ -83,6 +87,8 @@ def test_a_calibration_comes_into_force_at_every_worker_and_stays_over_a_restart
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["version"] for row in rows if row["last_activated"]] == [version]
     with connect(postgres_dsn) as database:
+        kept = dict(database.execute("SELECT calibration, count(*) FROM audits GROUP BY 1").fetchall())
+        assert set(kept) == {"", version} and sum(kept.values()) > sent / 10, "analysts' sample, by what decided it"
         database.execute("DELETE FROM ledger WHERE topic = %s", (topic_name,))
     with running(variables) as flow:  # by one worker now, which has to find it again
         more()

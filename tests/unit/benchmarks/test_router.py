@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from analyzers.bert.encoder import Encoder
+from analyzers.bert.judge import TextJudge
+from analyzers.bert.manifest import BUILTIN_MODEL
 from analyzers.router.learn_then_test import Labelled, calibrate
 from benchmarks import router_breaks
 from benchmarks.router import draw, goal
 from benchmarks.router_breaks import breaks, missed, noticed, splits
 from benchmarks.router_policies import Oracle, columns, policies
 from benchmarks.router_texts import Sample, family_of
+from benchmarks.router_times import Timed, tried
 
 NEVER_WRONG = Oracle(0.0, 0.0)
 
@@ -95,3 +99,15 @@ def test_the_goal_asks_for_both_errors(tmp_path: Path) -> None:
 def test_commands_are_of_the_family_of_their_tool() -> None:
     assert family_of("python3 -c 'import socket'") == "python" and family_of("sh -i") == "other"
     assert family_of("rsync a b") == "other", "no nc in it"
+
+
+def test_a_text_counts_once_where_it_first_came_and_what_came_later_calibrates_nothing() -> None:
+    judge = TextJudge(Encoder.load(BUILTIN_MODEL))
+    bad = [Timed(number, f"id=1' union select {number} from users", "http", True) for number in range(60)]
+    good = [Timed(number, f"/page/{number}", "http", False) for number in range(60)]
+    again = [each._replace(time=59) for each in bad[:30]]
+    found = tried("s", [*again, *bad, *good], judge, 0.2, 0.9)
+    assert (found["before"], found["after"]) == ({"http": "29 of 58"}, {"http": "31 of 62"}), "from the middle, 29, on"
+    assert found["missed"] == {"http": 0.0} and found["noticed"] == []
+    late = tried("s", [*good, *(each._replace(time=40) for each in bad)], judge, 0.2, 0.9)
+    assert late["before"] == {"http": "0 of 29"} and "0 malicious texts" in late["refused"]

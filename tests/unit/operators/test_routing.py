@@ -21,6 +21,7 @@ from operators.bert import TextStep
 from operators.escalate import MAX_TOTAL
 from operators.host import Decided, HostIn, HostLogic, HostOut
 from state.alerts import Level, Signal
+from state.audits import Audited
 from state.escalations import MAX_BYTES, Escalated, LlmVerdict, decode_escalation, escalation_id
 from state.events import Event, Kind
 
@@ -160,3 +161,23 @@ def test_a_flow_that_is_behind_reads_fewer_texts_then_none_and_returns() -> None
     assert read(61, Level.medium) == (1, 1), "what a rule found is of the highest stakes"
     assert read(301, Level.medium) == (2, 0)
     assert [read(0, None)[0] for _ in range(3)] == [1, 0, 0]
+
+
+def test_one_in_so_many_is_kept_for_analysts_whatever_was_decided_and_without_an_llm() -> None:
+    judge = TextJudge(Encoder.load(BUILTIN_MODEL))
+    router = Router(RouterSettings(audit_one_in=2))
+    step = TextStep(lambda _: judge, Bar(0.98), router)
+    events = [event(offset, text=f"/index.html?page={offset}") for offset in range(40)]
+    judged = step.read(Judged(Batch("t-0", 0, NOW, NOW, events, consumed=40), {3: [match(Level.high)]}, "v1"))
+    candidates = [
+        Candidate(events[index], tuple(judged.signals.get(index, ())), NOW + index, reading=reading)
+        for index, reading in judged.readings.items()
+    ]
+    host = HostLogic(METRICS, AnomalySettings(), router, Level.low, None, windows=16, screen=True)
+    kept = [each for each in run(host, *candidates) if isinstance(each, Audited)]
+    assert {each.event_id for each in kept} == {each.id for each in events[4:] + events[:3] if router.audits(each.id)}
+    assert 10 < len(kept) < 30, "rules settled number 3, so it says nothing of the text model"
+    (one,) = [each for each in kept if each.event_id == kept[0].event_id]
+    assert (one.said, one.source, one.model, one.one_in, one.windows, one.screen) == (
+        "benign", "http", judge.version, 2, 16, True,
+    )  # fmt: skip
