@@ -3,8 +3,11 @@
 An hour is one of the database's wall clock, in UTC. A call's worst-case price is taken out of the budget before the
 call is sent, by one statement that takes nothing if it does not fit; when the answer came, what it did cost takes its
 place. A call that was never settled, because its process died or no answer came, has cost its worst case. So what all
-workers spend in an hour never passes the budget, as long as no call costs more than its worst case. If the clock is
-set back, the hour's spending is still there.
+workers spend in an hour never passes the budget, as long as no call costs more than its worst case.
+
+Hours never go back: while the database's clock is behind the newest hour that something was spent in, that hour is the
+one in force. So a clock that jumps ahead opens one hour early, and setting it back opens none; until it gets there
+again there is only what that hour has left.
 """
 
 from __future__ import annotations
@@ -21,6 +24,10 @@ from state.postgres import clean, explained
 NANO = 1_000_000_000
 #: Most that one amount may be, to stay within the column when summed.
 _MOST = 2**60
+
+
+#: The hour in force; ``now`` is the database's.
+_HOUR = "greatest(date_trunc('hour', now(), 'UTC'), (SELECT max(hour) FROM llm_budget))"
 
 
 class Spending(msgspec.Struct, frozen=True):
@@ -57,17 +64,16 @@ class Budget:
             return None
         with explained(), self._pool.connection() as connection:
             row = connection.execute(
-                """
+                f"""
                 WITH room AS (
-                    INSERT INTO llm_budget AS b (hour, spent, calls)
-                    VALUES (date_trunc('hour', now(), 'UTC'), %(price)s, 1)
+                    INSERT INTO llm_budget AS b (hour, spent, calls) VALUES ({_HOUR}, %(price)s, 1)
                     ON CONFLICT (hour) DO UPDATE SET spent = b.spent + excluded.spent, calls = b.calls + 1
                     WHERE b.spent + excluded.spent <= %(money)s AND b.calls + 1 <= %(calls)s
                     RETURNING hour
                 )
                 INSERT INTO llm_calls (hour, escalation_id, reserved)
                 SELECT hour, %(id)s, %(price)s FROM room RETURNING id
-                """,
+                """,  # noqa: S608 - ours
                 {"price": price, "money": self.money, "calls": self.calls, "id": clean(escalation_id)},
             ).fetchone()
         return None if row is None else int(row[0])
@@ -93,11 +99,11 @@ class Budget:
         """Return what the current hour has cost so far. Raises ``DatabaseError``."""
         with explained(), self._pool.connection() as connection:
             row = connection.execute(
-                """
+                f"""
                 SELECT coalesce(b.spent, 0), coalesce(b.calls, 0),
-                    extract(epoch FROM date_trunc('hour', now(), 'UTC') + interval '1 hour' - now())
-                FROM (VALUES (1)) one LEFT JOIN llm_budget b ON b.hour = date_trunc('hour', now(), 'UTC')
-                """
+                    extract(epoch FROM o.hour + interval '1 hour' - now())
+                FROM (SELECT {_HOUR} AS hour) o LEFT JOIN llm_budget b ON b.hour = o.hour
+                """  # noqa: S608 - ours
             ).fetchone()
         assert row is not None
         return Spending(money=int(row[0]) / NANO, calls=int(row[1]), remaining=float(row[2]))

@@ -29,6 +29,8 @@ class Arrived(msgspec.Struct, frozen=True):
     message: bytes
     question: bytes
     verdict: LlmVerdict | None = None
+    #: Digest of the event as questions tell it from others, see ``state.precedents``.
+    subject: bytes | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -64,6 +66,7 @@ class TriageQueue:
             rows.append(
                 (
                     *(of.id, clean_key(of.event_id), clean_key(of.host), of.stakes, item.message, item.question),
+                    item.subject,
                     *_outcome(verdict),
                 )
             )
@@ -71,9 +74,9 @@ class TriageQueue:
             cursor = connection.cursor()
             cursor.executemany(
                 """
-                INSERT INTO escalations (id, event_id, host, stakes, message, question,
+                INSERT INTO escalations (id, event_id, host, stakes, message, question, subject,
                     status, verdict, label, severity, reason, cached, decided_at)
-                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, CASE WHEN %s THEN now() END)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, CASE WHEN %s THEN now() END)
                 ON CONFLICT (id) DO NOTHING
                 """,
                 rows,
@@ -248,15 +251,25 @@ class TriageQueue:
         return dict(zip(("waiting", "asking", "unpublished"), row, strict=True))
 
     def prune(self, days: int) -> int:
-        """Remove escalations decided and published over ``days`` days ago, their calls, and answers that expired."""
+        """Remove escalations published over ``days`` days ago, their calls, expired answers, summaries left over."""
         with explained(), self._pool.connection() as connection, connection.transaction():
             connection.execute("SET LOCAL statement_timeout = 0")
             gone = connection.execute(
                 "DELETE FROM escalations WHERE published AND decided_at < now() - make_interval(days => %s)", (days,)
             ).rowcount
             connection.execute("DELETE FROM llm_calls WHERE asked_at < now() - make_interval(days => %s)", (days,))
-            connection.execute("DELETE FROM llm_budget WHERE hour < now() - make_interval(days => %s)", (days,))
+            # The newest hour stays: it is in force until the clock has passed it.
+            connection.execute(
+                "DELETE FROM llm_budget WHERE hour < now() - make_interval(days => %s) "
+                "AND hour < (SELECT max(hour) FROM llm_budget)",
+                (days,),
+            )
             connection.execute("DELETE FROM llm_answers WHERE expires_at < now()")
+            connection.execute(
+                "DELETE FROM incident_summaries s WHERE received_at < now() - make_interval(days => %s) "
+                "AND NOT EXISTS (SELECT FROM incidents i WHERE i.id = s.incident_id)",
+                (days,),
+            )
         return gone
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,7 @@ MAX_ANSWER = 65_536
 #: Most claims of an answer.
 MAX_CLAIMS = 12
 Verdict = Literal["malicious", "suspicious", "benign"]
+Form = TypeVar("Form", bound=BaseModel)
 
 
 class ClaimGiven(BaseModel):
@@ -91,7 +92,16 @@ _judgement = msgspec.json.Decoder(Judgement).decode
 
 
 def read_answer(text: str | None, finish: str | None = "stop") -> Answer:
-    """Return the answer in a model's reply: one JSON object, alone or within other text. Raises ``Fault``."""
+    """Return the answer in a model's reply, see ``read_as``."""
+    return read_as(Answer, text, finish)
+
+
+def read_as(form: type[Form], text: str | None, finish: str | None = "stop") -> Form:
+    """Return what a model's reply says, of the given form: one JSON object, alone or within other text.
+
+    Raises:
+        Fault: it is none of that form.
+    """
     if not text or not text.strip():
         raise Fault("empty", "the answer is empty")
     if finish == "length":
@@ -99,7 +109,7 @@ def read_answer(text: str | None, finish: str | None = "stop") -> Answer:
     if len(text) > MAX_ANSWER:
         raise Fault("malformed", f"the answer has {len(text):,} characters; the limit is {MAX_ANSWER:,}")
     try:
-        return Answer.model_validate(_object(text))
+        return form.model_validate(_object(text))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         # Places are ours, but for numbers and for keys that the model made up.
@@ -147,7 +157,7 @@ def check(answer: Answer, events: dict[str, tuple[int, frozenset[str]]]) -> Judg
             raise Fault("citation", f"claim {number} cites a field that its event does not have")
         if not claim.text.strip():
             raise Fault("citation", f"claim {number} says nothing")
-        claims.append(Claim(_line(claim.text), index, claim.field))
+        claims.append(Claim(line(claim.text), index, claim.field))
     techniques, unknown = sorted_out(answer.techniques)
     benign = answer.verdict == "benign"
     return Judgement(
@@ -157,11 +167,11 @@ def check(answer: Answer, events: dict[str, tuple[int, frozenset[str]]]) -> Judg
         confidence=answer.confidence,
         techniques=() if benign else techniques,
         claims=tuple(claims),
-        action=_line(answer.action),
+        action=line(answer.action),
         unknown=unknown,
     )
 
 
-def _line(text: str) -> str:
+def line(text: str) -> str:
     """Return a text in one line, what cannot be seen escaped."""
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in " ".join(text.split()))

@@ -6,15 +6,14 @@ import asyncio
 import random
 import secrets
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from analyzers.llm.answer import Fault, Judgement, check, read_answer
+from analyzers.llm.answer import Fault
 from analyzers.llm.breaker import Breaker
 from analyzers.llm.endpoint import CallFailed, Endpoint, Reply
 from analyzers.llm.prompt import ask_again
-from analyzers.llm.question import Question
 from analyzers.llm.settings import LlmSettings
 from state.budget import NANO, Budget
 from state.triage import Settlement
@@ -23,10 +22,31 @@ from state.triage import Settlement
 FIRST_WAIT, LONGEST_WAIT = 15.0, 900.0
 
 
-class Answered(msgspec.Struct, frozen=True):
+Found = TypeVar("Found")
+FoundOut = TypeVar("FoundOut", covariant=True)
+
+
+class Askable(Protocol[FoundOut]):
+    """What can be asked: how it is put, and what of an answer is believed."""
+
+    @property
+    def name(self) -> str:
+        """Return under what its calls are booked."""
+
+    def messages(self, marker: str) -> list[dict[str, str]]:
+        """Return the messages for one asking; ``marker`` is random, of letters and digits."""
+
+    def schema(self, marker: str, bounded: bool) -> dict[str, Any]:
+        """Return the JSON schema of the answer; ``bounded``: with bounds, and choices of what can be cited."""
+
+    def read(self, marker: str, text: str | None, finish: str | None) -> FoundOut:
+        """Return what of a reply is believed. Raises ``Fault``."""
+
+
+class Answered(msgspec.Struct, Generic[Found], frozen=True):
     """The model answered, and the answer stands."""
 
-    judgement: Judgement
+    judgement: Found
     settlement: Settlement
     #: What all calls did cost, in the currency, and the seconds that the last one took.
     cost: float
@@ -51,7 +71,7 @@ class Waits(msgspec.Struct, frozen=True):
     budget: bool = False
 
 
-Outcome = Answered | Refused | Waits
+Outcome = Answered[Found] | Refused | Waits
 
 
 class Watcher(Protocol):
@@ -90,19 +110,22 @@ class Asker:
         self._settings, self._endpoint, self._budget = settings, endpoint, budget
         self._breaker, self._watcher, self._random, self._marker = breaker, watcher, chance, marker
 
-    async def ask(self, question: Question, attempts: int = 1) -> Outcome:
-        """Ask a question; ``attempts`` is how often this escalation was taken up. Raises ``DatabaseError``."""
+    async def ask(self, question: Askable[Found], attempts: int = 1) -> Outcome[Found]:
+        """Ask a question; ``attempts`` is how often it was taken up. Raises ``DatabaseError``."""
         marker, spent = self._marker(), 0
         messages = question.messages(marker)
+        schema = None
+        if self._settings.response_format in ("schema", "bounded"):
+            schema = question.schema(marker, self._settings.response_format == "bounded")
         for again in (False, True):
-            got = await self._called(question, messages, attempts)
+            got = await self._called(question.name, messages, schema, attempts)
             if not isinstance(got, tuple):
                 # What the first answer did cost is settled already.
                 return got if isinstance(got, Waits) else msgspec.structs.replace(got, cost=got.cost + spent / NANO)
             reply, settlement = got
             spent += settlement.spent
             try:
-                judgement = check(read_answer(reply.text, reply.finish), question.events(marker))
+                judgement = question.read(marker, reply.text, reply.finish)
             except Fault as fault:
                 self._watcher.faulted(fault.kind)
                 if again:
@@ -114,19 +137,19 @@ class Asker:
         raise AssertionError("asked twice")
 
     async def _called(
-        self, question: Question, messages: list[dict[str, str]], attempts: int
+        self, name: str, messages: list[dict[str, str]], schema: dict[str, Any] | None, attempts: int
     ) -> tuple[Reply, Settlement] | Refused | Waits:
-        settings, worst = self._settings, self._endpoint.worst_price(messages)
+        settings, worst = self._settings, self._endpoint.worst_price(messages, schema)
         if worst > self._budget.money:
             money = worst / NANO
             return Refused(f"budget: this question may cost {money:.6f}, more than an hour's budget", None, 0.0, 0.0)
         pause = settings.backoff_seconds
         for left in range(settings.retries, -1, -1):
-            call = await asyncio.to_thread(self._budget.reserve, worst, question.escalation.id)
+            call = await asyncio.to_thread(self._budget.reserve, worst, name)
             if call is None:
                 return Waits("budget", 1.0, budget=True)
             try:
-                reply = await self._endpoint.call(messages)
+                reply = await self._endpoint.call(messages, schema)
             except CallFailed as failed:
                 spent = await self._failed(call, failed, worst)
                 self._watcher.called(failed.kind, None, spent)

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from analyzers.llm.prompt import answer_schema
 from analyzers.llm.settings import LlmSettings
 from state.budget import NANO
 
@@ -60,15 +59,15 @@ class Endpoint:
     def __init__(self, client: Any, settings: LlmSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._client, self._settings, self._clock = client, settings, clock
 
-    def worst_price(self, messages: Sequence[dict[str, str]]) -> int:
+    def worst_price(self, messages: Sequence[dict[str, str]], schema: dict[str, Any] | None = None) -> int:
         """Return the most that a call can cost, in billionths of the currency.
 
         No tokenizer makes more tokens of a text than it has bytes in UTF-8. The schema of the answer counts as well:
         some endpoints put it before the question.
         """
         sent = CALL_TOKENS + sum(MESSAGE_TOKENS + len(m["content"].encode("utf-8", "surrogatepass")) for m in messages)
-        if self._settings.response_format == "schema":
-            sent += len(json.dumps(answer_schema()))
+        if schema is not None:
+            sent += len(json.dumps(schema))
         return self.price(sent, self._settings.max_tokens)
 
     def price(self, sent: int, received: int) -> int:
@@ -83,15 +82,19 @@ class Endpoint:
             return worst
         return self.price(reply.prompt_tokens, reply.completion_tokens)
 
-    async def call(self, messages: Sequence[dict[str, str]]) -> Reply:
-        """Send one question; return what came back. Raises ``CallFailed``."""
+    async def call(self, messages: Sequence[dict[str, str]], schema: dict[str, Any] | None = None) -> Reply:
+        """Send one question, with the schema of its answer if there is one; return what came back.
+
+        Raises:
+            CallFailed: nothing did, or nothing of use.
+        """
         import openai
 
         settings = self._settings
         more: dict[str, Any] = {}
-        if settings.response_format == "schema":
-            schema = {"name": "verdict", "strict": True, "schema": answer_schema()}
-            more["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if schema is not None:
+            form = {"name": "answer", "strict": True, "schema": schema}
+            more["response_format"] = {"type": "json_schema", "json_schema": form}
         elif settings.response_format == "object":
             more["response_format"] = {"type": "json_object"}
         began = self._clock()

@@ -12,14 +12,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 from analyzers.llm.abstract import Names
-from analyzers.llm.answer import Claim, Judgement
-from analyzers.llm.prompt import PROMPT, messages
+from analyzers.llm.answer import Claim, Judgement, check, read_answer
+from analyzers.llm.prompt import PROMPT, PROMPTS, Form, answer_schema, bounded_schema, messages, short_messages
 from analyzers.llm.redact import Redactor
+from analyzers.llm.settings import LlmSettings
+from analyzers.llm.shown import block, coarse, cut, sparse
+from state.alerts import Level
 from state.escalations import MAX_NAME, Citation, Escalation, LlmVerdict, Raised
+from state.precedents import Precedent
 
 #: Fields of a signal that an answer may cite.
 SIGNAL_FIELDS = ("kind", "rule", "name", "level", "reason", "techniques")
@@ -29,15 +34,10 @@ LONGEST, SHORTEST = 2_048, 96
 MAX_RECENT = 10
 #: Signals of the event itself.
 MAX_RAISED = 16
+#: What analysts said of the like: how many, and characters of each reason.
+MAX_PAST, MAX_SAID = 3, 300
 #: Bounds of an explanation and of an action in a verdict, characters.
 _TEXT = 4_000
-#: What no text may say by itself: the beginning of a marker; and what counts as printable and cannot be seen.
-_ESCAPED = re.compile(
-    r"[<>]|\[(?=\[|/?[A-Z_]{3,24}\]|\s*##)"
-    "|[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
-
-
 #: What a reason says of this one event, or of the cost of asking: no part of the question.
 _OWN = re.compile(r", stakes [0-9.]+|; about .*$", re.DOTALL)
 
@@ -49,10 +49,19 @@ class Question:
         escalation: what is asked about.
         model: the model's name, part of the key.
         limit: characters of all data together, about.
+        form: of the instructions.
+        past: what analysts said of the like, newest first.
     """
 
-    def __init__(self, escalation: Escalation, model: str, limit: int = 24_000) -> None:
-        self.escalation, self.model, self.limit = escalation, model, limit
+    def __init__(
+        self,
+        escalation: Escalation,
+        model: str,
+        limit: int = 24_000,
+        form: Form = "full",
+        past: Sequence[Precedent] = (),
+    ) -> None:
+        self.escalation, self.model, self.limit, self.form = escalation, model, limit, form
         self._hidden, self._names = Redactor(), Names(escalation.host)
         signals = escalation.raised[:MAX_RAISED]
         self._recent = _told_apart(escalation.context.recent, escalation.event_id)
@@ -63,10 +72,28 @@ class Question:
         for signal in (*signals, *self._recent):
             self._hidden.learn(signal.reason)
         self._hidden.learn(escalation.reason)
+        for precedent in past:
+            self._hidden.learn(precedent.reason)
         #: The names of fields as they are shown, and as they are; and their values as they are shown.
         self._fields = {self._shown("", name)[:MAX_NAME]: name for name in escalation.fields}
         self._values = {shown: self._shown(name, escalation.fields[name]) for shown, name in self._fields.items()}
+        self._past = [self._said(precedent) for precedent in past[:MAX_PAST]]
         self._document = self._fitting([self._signal(s) for s in signals], [self._signal(s) for s in self._recent])
+
+    @classmethod
+    def by(cls, settings: LlmSettings, escalation: Escalation, past: Sequence[Precedent] = ()) -> Question:
+        """Return the question about an escalation that the settings ask for."""
+        return cls(escalation, settings.model or "", settings.prompt_chars, settings.prompt, past)
+
+    @property
+    def name(self) -> str:
+        """Return under what its calls are booked."""
+        return self.escalation.id
+
+    @property
+    def prompt(self) -> str:
+        """Return the version of its instructions."""
+        return PROMPTS[self.form]
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -81,11 +108,18 @@ class Question:
     @cached_property
     def key(self) -> bytes:
         """Return the key of the answer: digest of the question, the prompt and the model, 32 bytes."""
-        told = json.dumps([PROMPT, self.model, self._document], ensure_ascii=True, sort_keys=True)
+        told = json.dumps([self.prompt, self.model, self._document], ensure_ascii=True, sort_keys=True)
         return hashlib.blake2b(told.encode(), digest_size=32).digest()
+
+    @cached_property
+    def subject(self) -> bytes:
+        """Return what tells this event from others, whatever its host, its rules and its past: a digest, 16 bytes."""
+        told = json.dumps([self.prompt, self._document["event"]], ensure_ascii=True, sort_keys=True)
+        return hashlib.blake2b(told.encode(), digest_size=16).digest()
 
     def events(self, marker: str) -> dict[str, tuple[int, frozenset[str]]]:
         """Return number and fields of the events that an answer may cite, by their names in this asking."""
+        marker = self._marker(marker)
         found = {f"{marker}-0": (0, frozenset(self._fields))}
         for index in range(1, len(self._recent) + 1):
             found[f"{marker}-{index}"] = (index, frozenset(SIGNAL_FIELDS))
@@ -93,13 +127,28 @@ class Question:
 
     def messages(self, marker: str) -> list[dict[str, str]]:
         """Return the messages for one asking; ``marker`` is random, of letters and digits."""
+        marker = self._marker(marker)
         event = {"id": f"{marker}-0", **self._document["event"]}
         history = dict(self._document["host"])
         history["recent_signals"] = [
             {"id": f"{marker}-{index}", **signal} for index, signal in enumerate(history["recent_signals"], 1)
         ]
-        parts = {"event": event, "raised": self._document["raised"], "host": history}
-        return messages(marker, {name: _block(marker, part) for name, part in parts.items()})
+        parts = {"event": event, "raised": self._document["raised"], "host": history, "past": self._document["past"]}
+        if self.form == "short":
+            rest = sparse({name: part for name, part in parts.items() if name != "event"})
+            return short_messages(block(marker, {"event": event, **rest}))
+        return messages(marker, {name: block(marker, part) for name, part in parts.items()})
+
+    def schema(self, marker: str, bounded: bool) -> dict[str, Any]:
+        """Return the JSON schema of the answer; ``bounded``: with bounds, and choices of what can be cited."""
+        if not bounded:
+            return answer_schema()
+        events = self.events(marker)
+        return bounded_schema(events, dict.fromkeys(name for _, fields in events.values() for name in sorted(fields)))
+
+    def read(self, marker: str, text: str | None, finish: str | None) -> Judgement:
+        """Return what of a reply is believed. Raises ``Fault``."""
+        return check(read_answer(text, finish), self.events(marker))
 
     def verdict(self, judgement: Judgement, **told: Any) -> LlmVerdict | None:
         """Return what an answer means for this event, its own values in it; None: it cites what this event lacks.
@@ -125,10 +174,14 @@ class Question:
             explanation=self._names.restored(" ".join(sentences))[:_TEXT],
             citations=tuple(citations),
             action=self._names.restored(judgement.action)[:_TEXT],
-            prompt=PROMPT,
+            prompt=self.prompt,
             model=self.model,
             **told,
         )
+
+    def _marker(self, marker: str) -> str:
+        # A random number is a token a digit, four times in a question. One in 16 million is guessed.
+        return marker[:7] if self.form == "short" else marker
 
     def _citation(self, claim: Claim) -> Citation | None:
         if claim.event == 0:
@@ -164,21 +217,29 @@ class Question:
             "event": {
                 "source": of.source,
                 "format": of.format,
-                "fields": {shown: _cut(self._values[shown], longest) for shown in self._fields},
+                "fields": {shown: cut(self._values[shown], longest) for shown in self._fields},
             },
             "raised": {
-                "because": _cut(because, longest),
+                "because": cut(because, longest),
                 "signals": [_cut_signal(signal, longest) for signal in signals],
                 "text_model": {"label": of.label, "malicious": round(of.malicious, 1)} if of.label else None,
             },
             # Coarse: what is alike is asked once.
             "host": {
                 "anomaly": round(context.anomaly, 1),
-                "risk": _coarse(context.risk),
-                "times_this_text_was_seen_here": _coarse(context.seen),
-                "events_so_far": _coarse(context.events),
+                "risk": coarse(context.risk),
+                "times_this_text_was_seen_here": coarse(context.seen),
+                "events_so_far": coarse(context.events),
                 "recent_signals": [_cut_signal(signal, longest) for signal in recent],
             },
+            "past": [said | {"reason": cut(said["reason"], longest)} for said in self._past],
+        }
+
+    def _said(self, precedent: Precedent) -> dict[str, str]:
+        return {
+            "verdict": precedent.verdict,
+            "severity": Level(precedent.severity).name,
+            "reason": cut(self._shown("", precedent.reason[: 2 * MAX_SAID]), MAX_SAID),
         }
 
     def _signal(self, signal: Raised) -> dict[str, Any]:
@@ -196,12 +257,12 @@ class Question:
 
 
 def _cut_signal(signal: dict[str, Any], longest: int) -> dict[str, Any]:
-    return signal | {"name": _cut(signal["name"], longest), "reason": _cut(signal["reason"], longest)}
+    return signal | {"name": cut(signal["name"], longest), "reason": cut(signal["reason"], longest)}
 
 
 def refusal(escalation: Escalation, reason: str, **told: Any) -> LlmVerdict:
     """Return the verdict that says that there is none, and why."""
-    return LlmVerdict(**_head(escalation), status="refused", reason=reason[:_TEXT], prompt=PROMPT, **told)
+    return LlmVerdict(**_head(escalation), status="refused", reason=reason[:_TEXT], **{"prompt": PROMPT, **told})
 
 
 def _head(escalation: Escalation) -> dict[str, Any]:
@@ -217,44 +278,3 @@ def _told_apart(recent: tuple[Raised, ...], own: str) -> tuple[Raised, ...]:
     """Return the last signals of other events, each kind of signal once: its newest."""
     newest = {(s.kind, s.rule): s for s in recent if s.event_id and s.event_id != own}
     return tuple(sorted(newest.values(), key=lambda s: (s.kind, s.rule)))[-MAX_RECENT:]
-
-
-def _coarse(value: float) -> str:
-    """Return how much it is, in words.
-
-    >>> [_coarse(n) for n in (0, 0.4, 3, 40, 12_345)]
-    ['none', 'under 1', '1 to 9', '10 to 99', '10000 to 99999']
-    """
-    if value <= 0:
-        return "none"
-    # What is counted here decays: a second later one is a little less.
-    if value < 0.5:
-        return "under 1"
-    power = 10 ** (len(str(max(1, round(value)))) - 1)
-    return f"{power} to {power * 10 - 1}"
-
-
-def _cut(text: str, longest: int) -> str:
-    """Return a text of about ``longest`` characters: its head and tail, and how much is missing between."""
-    if len(text) <= longest:
-        return text
-    tail = longest // 4
-    return f"{text[: longest - tail]} …{len(text) - longest} characters cut… {text[-tail:]}"
-
-
-def _block(marker: str, part: Any) -> str:
-    """Return data as JSON between tags, with nothing in it that could end them."""
-    text = _ESCAPED.sub(_escape, json.dumps(part, ensure_ascii=False, separators=(", ", ": ")))
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else _code(c) for c in text)
-    return f"<data-{marker}>\n{text}\n</data-{marker}>"
-
-
-def _escape(found: re.Match[str]) -> str:
-    return _code(found[0])
-
-
-def _code(character: str) -> str:
-    """Return the escape by which JSON writes a character, a surrogate pair where it needs one."""
-    raw = character.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{int.from_bytes(raw[at : at + 2], 'big'):04x}" for at in range(0, len(raw), 2))

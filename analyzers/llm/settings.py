@@ -50,9 +50,13 @@ class LlmSettings(BaseModel):
         default=24_000, ge=2_000, le=400_000, description="Characters of one question, at most; longer fields are cut."
     )
     temperature: float = Field(default=0.0, ge=0, le=2, description="Sampling temperature.")
-    response_format: Literal["schema", "object", "none"] = Field(
+    prompt: Literal["full", "short"] = Field(
+        default="full", description="Instructions of a question: in full, or short, for small models on few cores."
+    )
+    response_format: Literal["schema", "bounded", "object", "none"] = Field(
         default="schema",
-        description="How the endpoint is told to answer in JSON: by json_schema, by json_object, or not at all.",
+        description="How the endpoint is told to answer in JSON: by json_schema; by one that also bounds lengths and "
+        "offers only what can be cited (llama.cpp, vLLM); by json_object; or not at all.",
     )
     retries: int = Field(
         default=3,
@@ -70,6 +74,12 @@ class LlmSettings(BaseModel):
     breaker_seconds: float = Field(default=30.0, gt=0, description="How long it is then left alone.")
     cache_hours: float = Field(default=168.0, ge=0, description="Hours for which an answer is remembered; 0: none is.")
     redis: bool = Field(default=True, description="Whether answers are also kept in redis.url, if that is set.")
+    summaries: bool = Field(
+        default=True, description="Whether incidents of severity medium and above are summarised, after escalations."
+    )
+    summary_share: float = Field(
+        default=0.5, ge=0, le=1, description="Share of an hour's budget that may be spent before no more is summarised."
+    )
     port: int = Field(
         default=9454,
         ge=0,

@@ -76,16 +76,17 @@ def reveal(settings: Settings, escalation_id: str) -> dict[str, Any]:
         UsageError: there is no such escalation.
         DatabaseError: the database cannot be reached.
     """
-    from analyzers.llm.question import Question
+    from flows.triage.questions import Questions
     from state.escalations import decode_escalation
+    from state.precedents import Precedents
     from state.triage import TriageQueue
 
     settings.postgres.reachable()
     with pool(settings.postgres, read_only=True) as connections:
         raw = TriageQueue(connections).message(escalation_id)
-    if raw is None:
-        raise UsageError(f"no escalation {escalation_id[:64]!r}")
-    question = Question(decode_escalation(raw), settings.llm.model or "", settings.llm.prompt_chars)
+        if raw is None:
+            raise UsageError(f"no escalation {escalation_id[:64]!r}")
+        question, _ = Questions(settings.llm, Precedents(connections)).of(decode_escalation(raw))
     return {"id": escalation_id, "secrets": question.secrets, "names": question.names}
 
 

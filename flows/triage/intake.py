@@ -13,13 +13,13 @@ from confluent_kafka.admin import AdminClient
 
 from analyzers.llm.answer import Judgement, decode_judgement
 from analyzers.llm.question import Question
-from analyzers.llm.settings import LlmSettings
 from flows.triage import metrics
+from flows.triage.questions import Questions
 from operators.kafka import KafkaSettings
 from operators.kafka.topics import new_topic
 from operators.sinks.kafka import MAX_DEAD_LETTER
 from state.answers import Answers
-from state.escalations import LlmVerdict, decode_escalation
+from state.escalations import Escalation, LlmVerdict, decode_escalation
 from state.postgres import DatabaseError
 from state.triage import Arrived, TriageQueue
 
@@ -35,10 +35,10 @@ class Intake(threading.Thread):
     """Reads the topic of escalations as one of the consumer group, until told to stop."""
 
     def __init__(
-        self, kafka: KafkaSettings, llm: LlmSettings, queue: TriageQueue, answers: Answers, over: threading.Event
+        self, kafka: KafkaSettings, questions: Questions, queue: TriageQueue, answers: Answers, over: threading.Event
     ) -> None:
         super().__init__(name="intake", daemon=True)
-        self._kafka, self._llm, self._queue, self._answers, self._over = kafka, llm, queue, answers, over
+        self._kafka, self._questions, self._queue, self._answers, self._over = kafka, questions, queue, answers, over
         #: Why it ended by itself.
         self.error: BaseException | None = None
 
@@ -87,24 +87,21 @@ class Intake(threading.Thread):
 
     def _store(self, messages: Sequence[Message]) -> bool:
         """Store a batch; return whether it is stored: not if we were told to stop while the database was away."""
-        arrived: dict[str, Arrived] = {}
+        arrived: dict[str, tuple[Escalation, bytes]] = {}
         bad: list[tuple[Message, str]] = []
         buried = 0
-        questions: dict[str, Question] = {}
         for message in messages:
             raw = message.value() or b""
             try:
                 escalation = decode_escalation(raw)
-                question = Question(escalation, self._llm.model or "", self._llm.prompt_chars)
-                arrived[escalation.id] = Arrived(escalation, raw, question.key)
-                questions[escalation.id] = question
+                arrived[escalation.id] = (escalation, raw)
             except ValueError as error:
                 bad.append((message, str(error)))
         while not self._over.is_set():
             try:
                 self._bury(bad)
                 bad, buried = [], buried + len(bad)
-                items = self._with_known(arrived, questions)
+                items = self._with_known(arrived)
                 new = self._queue.add(items)
             except (DatabaseError, KafkaException) as error:
                 log.warning("intake: %s; trying again", error)
@@ -116,12 +113,13 @@ class Intake(threading.Thread):
             return True
         return False
 
-    def _with_known(self, arrived: dict[str, Arrived], questions: dict[str, Question]) -> list[Arrived]:
-        known = self._answers.known(list({item.question for item in arrived.values()})) if arrived else {}
+    def _with_known(self, arrived: dict[str, tuple[Escalation, bytes]]) -> list[Arrived]:
+        asked = [(*item, *self._questions.of(item[0])) for item in arrived.values()]
+        known = self._answers.known(list({question.key for *_, question, _ in asked})) if asked else {}
         found = []
-        for name, item in arrived.items():
-            verdict = remembered(questions[name], known.get(item.question))
-            found.append(Arrived(item.escalation, item.message, item.question, verdict))
+        for escalation, raw, question, subject in asked:
+            verdict = remembered(question, known.get(question.key))
+            found.append(Arrived(escalation, raw, question.key, verdict, subject))
             if verdict is not None:
                 metrics.CACHE.labels(result="hit").inc()
         return found

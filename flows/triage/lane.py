@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from analyzers.llm.answer import Judgement
 from analyzers.llm.asker import Answered, Asker, Outcome, Refused, Waits
 from analyzers.llm.breaker import Breaker
-from analyzers.llm.prompt import PROMPT
+from analyzers.llm.prompt import PROMPTS
 from analyzers.llm.question import Question, refusal
 from analyzers.llm.settings import LlmSettings
 from flows.triage import metrics
 from flows.triage.intake import remembered
+from flows.triage.questions import Questions
 from state.answers import Answers, Remembered
 from state.budget import Budget
 from state.escalations import Escalation, LlmVerdict, decode_escalation
@@ -47,6 +49,7 @@ class Lane:
         self,
         settings: LlmSettings,
         queue: TriageQueue,
+        questions: Questions,
         answers: Answers,
         budget: Budget,
         asker: Asker,
@@ -54,7 +57,8 @@ class Lane:
         process: str,
         over: threading.Event,
     ) -> None:
-        self._settings, self._queue, self._answers, self._budget = settings, queue, answers, budget
+        self._settings, self._queue, self._questions = settings, queue, questions
+        self._answers, self._budget = answers, budget
         self._asker, self._breaker, self._process, self._over = asker, breaker, process, over
         self._held: dict[str, Claimed] = {}
         self._errors: dict[str, int] = {}
@@ -132,9 +136,9 @@ class Lane:
         settings = self._settings
         escalation = decode_escalation(item.message)
         # A hostile event can keep its reader busy for a second; the others go on meanwhile.
-        question = await asyncio.to_thread(Question, escalation, settings.model or "", settings.prompt_chars)
+        question, _ = await asyncio.to_thread(self._questions.of, escalation)
         begun = await asyncio.to_thread(
-            self._answers.begin, question.key, PROMPT, question.model, item.owner, settings.lease_seconds
+            self._answers.begin, question.key, question.prompt, question.model, item.owner, settings.lease_seconds
         )
         if begun is None:
             await asyncio.to_thread(self._queue.put_back, item, SAME, "the same is being asked", counted=False)
@@ -151,7 +155,7 @@ class Lane:
             return
         await self._ended(item, question, await self._asker.ask(question, item.attempts))
 
-    async def _ended(self, item: Claimed, question: Question, outcome: Outcome) -> None:
+    async def _ended(self, item: Claimed, question: Question, outcome: Outcome[Judgement]) -> None:
         if isinstance(outcome, Waits):
             if outcome.budget:
                 self._short_until = time.monotonic() + SHORT
@@ -165,21 +169,23 @@ class Lane:
             return
         await self._answered(item, question, outcome, told)
 
-    async def _answered(self, item: Claimed, question: Question, outcome: Answered, told: dict[str, Any]) -> None:
+    async def _answered(
+        self, item: Claimed, question: Question, outcome: Answered[Judgement], told: dict[str, Any]
+    ) -> None:
         metrics.CACHE.labels(result="miss").inc()
         metrics.UNKNOWN.inc(outcome.judgement.unknown)
         del told["model"]
         verdict = question.verdict(outcome.judgement, answered_at=_now(), **told)
         assert verdict is not None  # its citations were checked against this very question
         seconds, raw = self._settings.cache_hours * 3600, outcome.judgement.encode()
-        kept = Remembered(question.key, PROMPT, question.model, raw, seconds) if seconds else None
+        kept = Remembered(question.key, question.prompt, question.model, raw, seconds) if seconds else None
         await self._finish(item, verdict, outcome.settlement, kept)
         if kept is None:
             return
         await asyncio.to_thread(self._answers.quicken, {question.key: raw})
 
         def same(escalation: Escalation, _fault: str) -> LlmVerdict | None:
-            other = Question(escalation, question.model, self._settings.prompt_chars)
+            other, _ = self._questions.of(escalation, look=False)  # a connection is held
             return remembered(other, raw) if other.key == question.key else None
 
         done = await asyncio.to_thread(self._queue.finish_waiting, "question", question.key, same)
@@ -250,7 +256,8 @@ class Lane:
             return None
 
     def _refusal(self, escalation: Escalation, reason: str, **told: Any) -> LlmVerdict:
-        return refusal(escalation, reason, answered_at=_now(), **{"model": self._settings.model or "", **told})
+        told = {"model": self._settings.model or "", "prompt": PROMPTS[self._settings.prompt], **told}
+        return refusal(escalation, reason, answered_at=_now(), **told)
 
     def _away(self, error: DatabaseError) -> None:
         if self.database:

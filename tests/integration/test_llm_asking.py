@@ -24,10 +24,12 @@ from analyzers.llm.settings import LlmSettings
 from flows.triage.client import open_client
 from flows.triage.lane import Lane
 from flows.triage.metrics import Told
+from flows.triage.questions import Questions
 from state.answers import Answers
 from state.budget import Budget
 from state.escalations import Escalation, LlmVerdict, Raised, decode_verdict
 from state.postgres import PostgresSettings, pool
+from state.precedents import Precedents
 from state.revisions import migrate
 from state.triage import Arrived, TriageQueue
 from tests.integration.llm_double import Act, Double, answer, serving
@@ -73,7 +75,8 @@ class Run:
         async with open_client(settings) as client:
             asker = Asker(settings, Endpoint(client, settings), budget, breaker, Told(), random.Random(1))
             answers = Answers(self.connections)
-            lane = Lane(settings, self.queue, answers, budget, asker, breaker, "p", self.over)
+            questions = Questions(settings, Precedents(self.connections, seconds=0.0))
+            lane = Lane(settings, self.queue, questions, answers, budget, asker, breaker, "p", self.over)
             running = asyncio.create_task(lane.run())
             deadline = time.monotonic() + 60
             while not await asyncio.to_thread(met):

@@ -38,7 +38,7 @@ def winnow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 def test_migrate_says_what_it_applied_and_then_that_there_is_nothing_left(winnow: Winnow, postgres_dsn: str) -> None:
     status, said, complained = winnow("migrate", dsn=postgres_dsn)
     assert (status, complained) == (0, "")
-    applied = [["applied", name] for name in ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0009")]
+    applied = [["applied", name] for name in ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")]
     assert [line.split()[:2] for line in said.splitlines()] == applied
     assert winnow("migrate", dsn=postgres_dsn) == (0, "nothing to apply: the schema is up to date\n", "")
 
