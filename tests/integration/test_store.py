@@ -73,7 +73,7 @@ def test_a_second_migration_has_nothing_to_do_and_says_so(postgres_dsn: str) -> 
     announced = pending(postgres_dsn)
     first = migrate(postgres_dsn)
     assert (announced, pending(postgres_dsn)) == (first, [])
-    assert [line.split()[0] for line in first] == ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"]
+    assert [line.split()[0] for line in first] == [f"{number:04d}" for number in range(1, 10)]
     assert migrate(postgres_dsn) == []
 
 
