@@ -27,7 +27,7 @@ from analyzers.llm.settings import LlmSettings
 from flows.triage.local import answers, local_settings
 from state.embedded import EmbeddedKafka, EmbeddedPostgres
 from state.escalations import Escalation, HostContext, Raised, decode_verdict, escalation_id
-from state.postgres import connect
+from state.postgres import DatabaseError, connect
 from state.revisions import migrate
 
 #: 2026-02-02, µs.
@@ -85,6 +85,7 @@ class Run:
             **{f"WINNOW_LLM__{name.upper()}": str(value) for name, value in llm.items() if value is not None},
         }
         self.events: list[str] = []
+        self.last = 0
 
     def all(self) -> dict[str, Any]:
         """Run until all have ended or time is up; return what became of them."""
@@ -166,10 +167,14 @@ class Run:
         return subprocess.Popen([sys.executable, "-m", "flows.cli", "triage"], env=self.environment, stderr=sys.stderr)
 
     def ended(self) -> int:
-        """Return how many have ended."""
-        with connect(self.dsn) as database:
-            row = database.execute("SELECT count(*) FROM escalations WHERE verdict IS NOT NULL").fetchone()
-        return int(row[0]) if row else 0
+        """Return how many have ended; as many as before while a busy machine's database does not answer."""
+        try:
+            with connect(self.dsn) as database:
+                row = database.execute("SELECT count(*) FROM escalations WHERE verdict IS NOT NULL").fetchone()
+        except DatabaseError:
+            return self.last
+        self.last = int(row[0]) if row else 0
+        return self.last
 
     def told(self, given: list[Escalation]) -> dict[str, Any]:
         """Return what became of the escalations, and how the calls went."""
