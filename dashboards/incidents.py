@@ -11,6 +11,7 @@ from dashboards.plain import visible
 from dashboards.records import AlertRow
 from state.alerts import Level
 from state.reviews import QueuedIncident
+from state.summaries import Summary, told
 
 #: Incidents that the queue shows.
 LISTED = 50
@@ -65,8 +66,8 @@ def queue(listed: Sequence[QueuedIncident], *, hidden: int) -> None:
             streamlit.text(f"and {hidden:,} more: winnow incidents list")
 
 
-def story(incident: QueuedIncident, alerts: Sequence[AlertRow]) -> None:
-    """Show one incident: its explanation, its alerts in order of time, and its review."""
+def story(incident: QueuedIncident, alerts: Sequence[AlertRow], summary: Summary | None = None) -> None:
+    """Show one incident: its explanation, a model's summary, its alerts in order of time, and its review."""
     level = Level(incident.severity)
     with streamlit.container(key="panel-incident"):
         panels.title("incident", "Incident")
@@ -74,6 +75,9 @@ def story(incident: QueuedIncident, alerts: Sequence[AlertRow]) -> None:
             streamlit.text(f"{level.name.upper()}  {visible(incident.title)}")
         with streamlit.container(key="explanation"):
             streamlit.text(visible(incident.explanation, lines=True))
+        if summary is not None:
+            with streamlit.container(key="summary"):
+                streamlit.text(visible("\n".join(told(summary)), lines=True))
         facts = {
             "Id": incident.id,
             "State": incident.status,

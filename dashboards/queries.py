@@ -32,6 +32,7 @@ from dashboards.records import (
 from state.alerts import Level
 from state.postgres import explained
 from state.reviews import QueuedIncident, find, queue
+from state.summaries import Summary, summary
 from state.suppressions import KeptSuppression, kept
 
 Connection = psycopg.Connection[Any]
@@ -225,8 +226,8 @@ def incidents_by_id(connection: Connection, ids: Sequence[str]) -> list[QueuedIn
     return [one for one, id_ in zip(found, ids, strict=False) if one is not None and one.id == id_]
 
 
-def incident(connection: Connection, incident_id: str) -> tuple[QueuedIncident, list[AlertRow]] | None:
-    """Return one incident, by its id or an alias, with its alerts in order of time; None if there is none."""
+def incident(connection: Connection, incident_id: str) -> tuple[QueuedIncident, list[AlertRow], Summary | None] | None:
+    """Return one incident, by its id or an alias, its alerts in order of time, and its summary; None: there is none."""
     found = find(connection, incident_id)
     if found is None:
         return None
@@ -238,7 +239,7 @@ def incident(connection: Connection, incident_id: str) -> tuple[QueuedIncident, 
         """,
         (found.id, MAX_ROWS),
     )
-    return found, [_alert(row) for row in rows]
+    return found, [_alert(row) for row in rows], summary(connection, found.id)
 
 
 def metric(connection: Connection, host: str, name: str, *, since: datetime, until: datetime) -> list[MetricPoint]:

@@ -16,6 +16,7 @@ from flows.usage import UsageError
 from state.alerts import Level
 from state.postgres import connect, explained
 from state.reviews import QueuedIncident, find, queue, review
+from state.summaries import Summary, summary, told
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -80,14 +81,18 @@ def show(args: argparse.Namespace) -> int:
     """Print one incident."""
     with explained(), _connect(args) as connection:
         incident = _found(connection, args.id)
+        found = summary(connection, incident.id)
     if args.json:
-        _print_json(incident)
+        _print_json(incident, found)
         return 0
     print(f"{incident.title}\n{incident.id}, {Level(incident.severity).name}, {incident.status}")
     if incident.author:
         verdict = f" as {incident.verdict}" if incident.verdict else ""
         print(f"Last said{verdict} by {incident.author}: {incident.reason}")
-    print(f"\n{incident.explanation}\n\nEntities: {', '.join(incident.entities)}")
+    print(f"\n{incident.explanation}")
+    if found is not None:
+        print("\n" + "\n".join(told(found)))
+    print(f"\nEntities: {', '.join(incident.entities)}")
     print(f"Events: {' '.join(incident.evidence)}")
     return 0
 
@@ -121,7 +126,9 @@ def _found(connection: psycopg.Connection[Any], incident_id: str) -> QueuedIncid
     return incident
 
 
-def _print_json(incident: QueuedIncident) -> None:
+def _print_json(incident: QueuedIncident, found: Summary | None = None) -> None:
     shown = msgspec.structs.asdict(incident) | {"severity": Level(incident.severity).name}
+    if found is not None:
+        shown["summary"] = found
     sys.stdout.buffer.write(msgspec.json.encode(shown) + b"\n")
     sys.stdout.buffer.flush()

@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
 def status(settings: Settings) -> dict[str, Any]:
     """Return how many escalations stand where, and what the hour did cost. Raises ``DatabaseError``."""
     from state.budget import Budget
+    from state.summaries import SummaryQueue
     from state.triage import TriageQueue
 
     settings.postgres.reachable()
@@ -59,6 +60,7 @@ def status(settings: Settings) -> dict[str, Any]:
         return {
             "configured": settings.llm.configured,
             **TriageQueue(connections).counts(),
+            "summaries": SummaryQueue(connections).counts(),
             "hour": {
                 "money": round(spending.money, 6),
                 "money_limit": settings.llm.money_per_hour,

@@ -62,7 +62,7 @@ def local_settings(port: int, settings: LlmSettings) -> LlmSettings:
             "max_tokens": 192,
             "prompt_chars": 2_000,
             "prompt": "short",
-            "timeout_seconds": 60.0,
+            "timeout_seconds": 120.0,
             "retries": 1,
             "response_format": "bounded",
         }

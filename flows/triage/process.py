@@ -13,9 +13,10 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
+from psycopg_pool import ConnectionPool
 
 from analyzers.llm.asker import Asker
 from analyzers.llm.breaker import Breaker
@@ -30,13 +31,18 @@ from flows.triage.lane import Lane
 from flows.triage.metrics import Told
 from flows.triage.outbox import Outbox
 from flows.triage.questions import Questions
+from flows.triage.summaries import Hearing, Summaries
 from flows.usage import UsageError
 from state.answers import Answers
 from state.budget import Budget
 from state.postgres import pool
 from state.precedents import Precedents
+from state.summaries import SummaryQueue
 from state.triage import TriageQueue
 from state.verdicts import VerdictStore
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 log = logging.getLogger(__name__)
 
@@ -97,11 +103,12 @@ def triage(settings: Settings) -> int:
         # The outbox ends last: calls under way may still bring verdicts.
         ended = threading.Event()
         intake, outbox = Intake(settings.kafka, questions, queue, answers, over), Outbox(settings.kafka, queue, ended)
-        return asyncio.run(_run(settings, queue, questions, answers, budget, intake, outbox, over, ended))
+        return asyncio.run(_run(settings, connections, queue, questions, answers, budget, intake, outbox, over, ended))
 
 
 async def _run(
     settings: Settings,
+    connections: ConnectionPool,
     queue: TriageQueue,
     questions: Questions,
     answers: Answers,
@@ -135,6 +142,7 @@ async def _run(
         intake.start()
         outbox.start()
         running = asyncio.create_task(lane.run())
+        beside = _summaries(settings, client, connections, answers, breaker, process, over)
         while not over.is_set() and not running.done():
             await asyncio.sleep(0.1)
             if not intake.is_alive() or not outbox.is_alive():
@@ -145,6 +153,32 @@ async def _run(
             await running
         finally:
             ended.set()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
         for thread in (intake, outbox):
             await asyncio.to_thread(thread.join, GRACE)
     return 1 if died or intake.error is not None else 0
+
+
+def _summaries(
+    settings: Settings,
+    client: AsyncOpenAI,
+    connections: ConnectionPool,
+    answers: Answers,
+    breaker: Breaker,
+    process: str,
+    over: threading.Event,
+) -> list[asyncio.Task[None]]:
+    """Start the summaries of incidents, if they are wanted: they may spend their share of the budget, no more."""
+    llm = settings.llm
+    if not llm.summaries:
+        return []
+    share = llm.summary_share
+    budget = Budget(connections, llm.money_per_hour * share, int(llm.calls_per_hour * share))
+    chance = random.Random()  # noqa: S311 - jitter, not a secret
+    asker = Asker(llm, Endpoint(client, llm), budget, breaker, Told(), chance)
+    queue = SummaryQueue(connections)
+    Hearing(settings.kafka, queue, over).start()
+    summaries = Summaries(llm, settings.formats, queue, answers, asker, breaker, process, over)
+    return [asyncio.create_task(summaries.run())]

@@ -94,6 +94,12 @@ def test_the_queue_comes_first_and_an_incident_tells_its_story(
     browser: Chromium, dsn: str, store: Store, tmp_path: Path
 ) -> None:
     sample.fill(store)
+    with connect(dsn, autocommit=True) as own:
+        own.execute(
+            "INSERT INTO incident_summaries (incident_id, status, severity, tactics, text, citations, model, "
+            "written_at) VALUES ('i-0123456789abcdef0123', 'written', 3, '{}', %s, %s, 'some-model', now())",
+            ("Chen ran it. [1]\u202e", '[{"event_id": "t-0-1", "field": "uri"}]'),
+        )
     with ConsoleServer(dsn) as console:
         browser.open(console.url)
         browser.see("Encoded PowerShell and other signs on ws-chen")
@@ -103,6 +109,9 @@ def test_the_queue_comes_first_and_an_incident_tells_its_story(
         for text in (
             "HIGH  Encoded PowerShell and other signs",
             "Next: ask who ran it.",
+            "Summary, written by some-model and not by an analyst:",
+            "Chen ran it. [1]\\u202e",
+            "[1] event t-0-1, uri",
             "TIMELINE, 3 ALERTS",
             "nobody yet",
         ):
