@@ -11,8 +11,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from analyzers.bert.manifest import Manifest, ModelError, read_folder
-from analyzers.bert.screen import Screen
+from analyzers.bert.canonical import part
+from analyzers.bert.commands import commands
+from analyzers.bert.excerpt import spread
+from analyzers.bert.manifest import SCREEN, Manifest, ModelError, read_folder
+from analyzers.bert.screen import LOUDEST, Screen
 
 Array = npt.NDArray[np.float32]
 
@@ -68,7 +71,7 @@ class Encoder:
             if max(manifest.cls, manifest.sep, manifest.pad) >= largest:
                 raise ModelError(f"a special token is beyond the {largest:,} of the tokenizer")
             #: The model's linear screen; None: it has none.
-            self.screen = Screen.load(files["screen.npz"]) if "screen.npz" in files else None
+            self.screen = Screen.load(files[SCREEN]) if SCREEN in files else None
             self._together = True
             self._together = self._steady()
         except ModelError:
@@ -104,15 +107,28 @@ class Encoder:
         Of more than ``most`` half are from the head, a quarter from the tail, the rest spread over what is between.
         """
         starts = range(0, max(len(tokens) - self._room, 0) + self.manifest.stride, self.manifest.stride)
-        kept: Sequence[int] = starts
-        if len(starts) > most:
-            head, tail = most - most // 2, most // 4
-            between = len(starts) - head - tail
-            spread = most - head - tail
-            middle = [head + (2 * i + 1) * between // (2 * spread) for i in range(spread)]
-            places = [*range(head), *middle, *range(len(starts) - tail, len(starts))]
-            kept = [starts[place] for place in places]
+        kept = [starts[place] for place in spread(len(starts), most)]
         return [Window(tokens[at : at + self._room], source, features) for at in kept], len(kept) == len(starts)
+
+    def alone(self, text: str, source: int) -> list[tuple[str, list[int]]]:
+        """Return the commands of a text in canonical form that this model judges by themselves too, and their tokens.
+
+        A command that is longer than a window is none of them: it fills those over the whole.
+        """
+        some = commands(text, source) if self.manifest.commands else []
+        return [pair for pair in zip(some, self.tokens(some), strict=True) if len(pair[1]) <= self._room]
+
+    def read(self, forms: Sequence[tuple[str, int, tuple[float, ...]]], most: int) -> list[tuple[list[Window], bool]]:
+        """Return what is read of each text (canonical form, source, features), and whether that is all of it.
+
+        Windows over the whole, at most so many, then one for each command that is judged by itself.
+        """
+        found = []
+        for (text, source, features), tokens in zip(forms, self.tokens([text for text, _, _ in forms]), strict=True):
+            windows, whole = self.windows(tokens, source, features, most)
+            own = [Window(ids, source, part(features, one)) for one, ids in self.alone(text, source)]
+            found.append(([*windows, *own], whole))
+        return found
 
     def logits(self, windows: Sequence[Window]) -> Array:
         """Return the logits, windows x labels, each independent of the other windows."""
@@ -132,12 +148,23 @@ class Encoder:
             start = end
         return out
 
-    def probabilities(self, logits: Array) -> list[float]:
+    def screened(self, texts: Sequence[str], sources: Sequence[int]) -> list[float]:
+        """Return what the linear screen adds to the logits of texts in canonical form; 0 where it has no say.
+
+        It reads letters where the encoder reads words: what either misses the other often finds.
+        """
+        if self.screen is None or not self.manifest.screen_weight:
+            return [0.0] * len(texts)
+        scores = self.screen.scores(texts, sources).clip(-LOUDEST, LOUDEST)
+        return [float(score) * self.manifest.screen_weight for score in scores]
+
+    def probabilities(self, logits: Array, screened: float = 0.0) -> list[float]:
         """Return the probability of each label for one text, from the logits of its windows (windows x labels).
 
         The greatest of n windows is greater by chance alone: what training found of that, by ln n, is taken off.
+        ``screened`` is what the screen adds.
         """
-        best = logits.max(axis=0).astype(np.float64) / self._scale + self._bias
+        best = logits.max(axis=0).astype(np.float64) / self._scale + self._bias + screened
         best -= self._longer * math.log(len(logits))
         # Six decimals: what remains of rounding inside the libraries is far below.
         return [round(float(p), 6) for p in 1.0 / (1.0 + np.exp(-np.clip(best, -60.0, 60.0)))]

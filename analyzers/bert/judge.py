@@ -186,14 +186,16 @@ class TextJudge:
         encoder = self.encoder
         windows: list[Window] = []
         spans: list[tuple[int, int, bool]] = []
-        for (form, source, cut), tokens in zip(forms, encoder.tokens([form.text for form, _, _ in forms]), strict=True):
+        told = [(form.text, source, form.features) for form, source, _ in forms]
+        for (read, whole), (_, _, cut) in zip(encoder.read(told, self.windows), forms, strict=True):
             start = len(windows)
-            more, whole = encoder.windows(tokens, source, form.features, self.windows)
-            windows += more
+            windows += read
             spans.append((start, len(windows), cut or not whole))
         logits = encoder.logits(windows)
+        more = encoder.screened([form.text for form, _, _ in forms], [source for _, source, _ in forms])
         return [
-            self.verdict(encoder.probabilities(logits[start:end]), sampled=sampled) for start, end, sampled in spans
+            self.verdict(encoder.probabilities(logits[start:end], score), sampled=sampled)
+            for (start, end, sampled), score in zip(spans, more, strict=True)
         ]
 
     def verdict(self, scores: Sequence[float], sampled: bool = False) -> Verdict:

@@ -21,16 +21,21 @@ Array = NDArray[np.float64]
 LEAST: Final = -1.0
 #: Most that is taken off, times ln n: more would hide long malicious texts, 2.8 of whose logit 16 windows cost at 1.
 STEEPEST: Final = 1.0
+#: Weights that the screen's score may get.
+WEIGHTS: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
-def scale(logits: Array, truth: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return (temperature, bias) of one label that make the validation texts most likely; (1, 0) if it is in none."""
+def scale(logits: Array, truth: NDArray[np.bool_], more: Array) -> tuple[float, float]:
+    """Return (temperature, bias) of one label that make the validation texts most likely; (1, 0) if it is in none.
+
+    ``more`` is what the screen adds to the logit of each.
+    """
     if not truth.any():
         return 1.0, 0.0
     signs = np.where(truth, 1.0, -1.0)
 
     def loss(parameters: Array) -> float:
-        margin = signs * (logits * math.exp(-parameters[0]) + parameters[1])
+        margin = signs * (logits * math.exp(-parameters[0]) + parameters[1] + more)
         # A weak prior at 1 and 0 keeps both finite where a label is told apart without error.
         return float(np.logaddexp(0, -margin).mean() + 1e-4 * (parameters**2).sum())
 
@@ -55,9 +60,20 @@ def length(logits: Array, windows: NDArray[np.int64], rate: float = 0.002) -> fl
     return STEEPEST
 
 
-def probabilities(found: Calibration, logits: Array, windows: NDArray[np.int64]) -> Array:
-    """Return the probabilities [N, labels] that serving gives texts of so many windows."""
+def weight(margins: Array, scores: Array, malicious: NDArray[np.bool_]) -> float:
+    """Return how much of the screen's score, added to calibrated logits [N, labels], makes the texts most likely.
+
+    Malicious or not, that is: the screen knows no labels.
+    """
+    best, signs = margins.max(axis=1), np.where(malicious, 1.0, -1.0)
+    losses = [float(np.logaddexp(0, -signs * (best + step * scores)).mean()) for step in WEIGHTS]
+    return WEIGHTS[int(np.argmin(losses))] if scores.any() else 0.0
+
+
+def probabilities(found: Calibration, logits: Array, windows: NDArray[np.int64], scores: Array) -> Array:
+    """Return the probabilities [N, labels] that serving gives texts of so many windows and such scores."""
     margins = logits / np.array(found.temperatures) + np.array(found.biases)
+    margins += found.screen_weight * scores[:, None]
     margins -= np.log(windows)[:, None] * np.array(found.length_calibration)
     out: Array = 1 / (1 + np.exp(-np.clip(margins, -60, 60)))
     return out
@@ -70,17 +86,31 @@ def alerting(probabilities: Array, rate: float = 0.001) -> tuple[float, ...]:
 
 
 def calibrated(
-    logits: Array, targets: NDArray[np.int64], long_logits: Array, long_windows: NDArray[np.int64]
+    logits: Array, targets: NDArray[np.int64], scores: Array, long: tuple[Array, NDArray[np.int64], Array]
 ) -> Calibration:
-    """Return the calibration from validation texts of one window, and from long benign texts."""
+    """Return the calibration from validation texts of one window, and from logits, windows and scores of long ones.
+
+    The long ones are benign.
+    """
     said = targets != UNSAID
-    scales = [scale(logits[s, place], targets[s, place] == 1) for place, s in enumerate(said.T)]
+
+    def scales(more: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        pairs = [scale(logits[s, place], targets[s, place] == 1, more[s]) for place, s in enumerate(said.T)]
+        return tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
+
+    temperatures, biases = scales(np.zeros(len(scores)))
+    alone = logits / np.array(temperatures) + np.array(biases)
+    share = weight(alone, scores, (targets == 1).any(axis=1))
+    if share:
+        temperatures, biases = scales(share * scores)
+    long_logits, long_windows, long_scores = long
     lengths: Sequence[float] = [
-        length(long_logits[:, place] / temperature + bias, long_windows)
-        for place, (temperature, bias) in enumerate(scales)
+        length(long_logits[:, place] / temperature + bias + share * long_scores, long_windows)
+        for place, (temperature, bias) in enumerate(zip(temperatures, biases, strict=True))
     ]
     return Calibration(
-        temperatures=tuple(round(temperature, 4) for temperature, _ in scales),
-        biases=tuple(round(bias, 4) for _, bias in scales),
+        temperatures=tuple(round(temperature, 4) for temperature in temperatures),
+        biases=tuple(round(bias, 4) for bias in biases),
         length_calibration=tuple(lengths),
+        screen_weight=share,
     )

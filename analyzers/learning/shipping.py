@@ -15,6 +15,7 @@ from analyzers.bert.canonical import SOURCES
 from analyzers.bert.encoder import Encoder as Served
 from analyzers.bert.encoder import Window
 from analyzers.bert.manifest import read_folder
+from analyzers.bert.screen import LOUDEST
 from analyzers.learning import calibrate
 from analyzers.learning.augment import JOINERS, wrap
 from analyzers.learning.encoder import Encoder
@@ -27,16 +28,22 @@ WINDOWS: Final = 16
 LONG: Final = 1_500
 
 
-def served_logits(served: Served, texts: list[Prepared]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the greatest logit of each label over a text's windows [N, labels], and how many windows it has."""
+def served_logits(
+    served: Served, texts: list[Prepared]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the greatest logit of each label over a text's windows [N, labels], how many these are, and what the
+    screen says of it."""
     spans: list[tuple[int, int]] = []
     windows: list[Window] = []
-    for text, tokens in zip(texts, served.tokens([text.text for text in texts]), strict=True):
-        more, _ = served.windows(tokens, text.source, text.features, WINDOWS)
+    for more, _ in served.read([(text.text, text.source, text.features) for text in texts], WINDOWS):
         spans.append((len(windows), len(windows) + len(more)))
         windows += more
     logits = served.logits(windows).astype(np.float64)
-    return np.array([logits[a:b].max(axis=0) for a, b in spans]), np.array([b - a for a, b in spans])
+    scores = np.zeros(len(texts))
+    if served.screen is not None:
+        found = served.screen.scores([text.text for text in texts], [text.source for text in texts])
+        scores = found.clip(-LOUDEST, LOUDEST).astype(np.float64)
+    return np.array([logits[a:b].max(axis=0) for a, b in spans]), np.array([b - a for a, b in spans]), scores
 
 
 def long_benign(texts: list[Text], count: int, seed: int) -> list[Prepared]:
@@ -77,15 +84,14 @@ def ship(
     served = Served.load(folder)
     # Half as they are and half changed, in the shares that training saw.
     seen = epoch(valid, 7_000 + seed)
-    logits, windows = served_logits(served, seen)
+    logits, windows, scores = served_logits(served, seen)
     targets = np.array([text.targets for text in seen])
     short = windows == 1
-    long_logits, long_windows = served_logits(served, long_benign(valid, min(LONG, len(valid)), seed))
-    found = calibrate.calibrated(logits[short], targets[short], long_logits, long_windows)
+    long = served_logits(served, long_benign(valid, min(LONG, len(valid)), seed))
+    found = calibrate.calibrated(logits[short], targets[short], scores[short], long)
     benign = ~(targets == 1).any(axis=1)
-    probable = calibrate.probabilities(
-        found, np.concatenate((logits[benign], long_logits)), np.concatenate((windows[benign], long_windows))
-    )
+    both = ((logits[benign], long[0]), (windows[benign], long[1]), (scores[benign], long[2]))
+    probable = calibrate.probabilities(found, *(np.concatenate(pair) for pair in both))
     return write_folder(folder, tokenizer, msgspec.structs.replace(found, alert=calibrate.alerting(probable)), others)
 
 
@@ -98,6 +104,11 @@ def relabel(source: Path, target: Path, others: dict[str, bytes]) -> str:
     (target / "model.onnx").write_bytes(files["model.onnx"])
     tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
     calibration = Calibration(
-        manifest.temperatures, manifest.biases, manifest.length_calibration, manifest.thresholds, manifest.alert
+        manifest.temperatures,
+        manifest.biases,
+        manifest.length_calibration,
+        manifest.thresholds,
+        manifest.alert,
+        manifest.screen_weight,
     )
     return write_folder(target, tokenizer, calibration, others)

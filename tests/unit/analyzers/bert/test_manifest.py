@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec import structs
 
 from analyzers.bert.encoder import Encoder
-from analyzers.bert.manifest import BUILTIN_MODEL, MAX_MANIFEST, ModelError, read_folder
+from analyzers.bert.manifest import BUILTIN_MODEL, MAX_MANIFEST, Manifest, ModelError, read_folder, version_of
 from analyzers.bert.registry import ModelRegistry
 
 Change = Callable[..., Path]
@@ -41,12 +44,28 @@ def test_the_shipped_model_is_what_its_manifest_says_and_small_enough_for_the_re
         ({"sha256": {}}, "sha256 does not name model.onnx"),
         ({"sha256": {"../model.onnx": "f" * 64}}, "sha256"),
         ({"cls": 999_999}, "special token"),
+        ({"screen_weight": -1.0}, "screen_weight"),
     ],
 )
 def test_a_manifest_that_lies_is_refused(changed: Change, values: dict[str, Any], reason: str) -> None:
     with pytest.raises(ModelError, match=reason) as caught:
         Encoder.load(changed(**values))
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_from_before_commands_and_weights_keeps_its_version() -> None:
+    manifest, _ = read_folder(BUILTIN_MODEL)
+    told = msgspec.to_builtins(structs.replace(manifest, version="", commands=False, screen_weight=0.0))
+    old = {name: value for name, value in told.items() if name not in ("commands", "screen_weight")}
+    version = hashlib.sha256(msgspec.json.encode(old, order="sorted")).hexdigest()[:12]
+    assert version_of(msgspec.convert(old, Manifest)) == version
+    assert version_of(structs.replace(manifest, screen_weight=9.0)) != version_of(manifest) != version
+
+
+def test_a_weight_for_a_screen_that_the_model_has_not_is_refused(changed: Change) -> None:
+    files = {"model.onnx": "f" * 64, "tokenizer.json": "f" * 64}
+    with pytest.raises(ModelError, match=r"sha256 does not name screen\.npz"):
+        Encoder.load(changed(sha256=files, screen_weight=0.5))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"[" * 100_000, b" " * (MAX_MANIFEST + 1), b"\xff\xfe"])
