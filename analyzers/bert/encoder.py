@@ -18,6 +18,7 @@ from analyzers.bert.manifest import SCREEN, Manifest, ModelError, read_folder
 from analyzers.bert.screen import LOUDEST, Screen
 
 Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 
 #: Tokens of a batch, padding included. More cost as much each, and fewer more.
 BATCH_TOKENS = 512
@@ -30,6 +31,32 @@ class Window(msgspec.Struct, frozen=True, gc=False):
     #: Index of the source in the model's token types.
     source: int
     features: tuple[float, ...]
+
+
+class Reading(msgspec.Struct, frozen=True, gc=False):
+    """What is read of a text."""
+
+    #: Those over the whole, then one of each command that is judged by itself.
+    windows: list[Window]
+    #: Whether those over the whole are all that there are.
+    whole: bool
+    #: The whole text in canonical form, then those commands.
+    parts: tuple[str, ...]
+    source: int
+
+
+def scores(screen: Screen, readings: Sequence[Reading]) -> list[Floats]:
+    """Return the screen's score of what each window is of, ``LOUDEST`` either way at most."""
+    parts = [(part, reading.source) for reading in readings for part in reading.parts]
+    if not parts:
+        return []
+    every = screen.scores([part for part, _ in parts], [source for _, source in parts]).clip(-LOUDEST, LOUDEST)
+    found, start = [], 0
+    for reading in readings:
+        own = every[start : start + len(reading.parts)].astype(np.float64)
+        found.append(np.concatenate((np.repeat(own[:1], len(reading.windows) - len(own) + 1), own[1:])))
+        start += len(own)
+    return found
 
 
 class Encoder:
@@ -118,16 +145,15 @@ class Encoder:
         some = commands(text, source) if self.manifest.commands else []
         return [pair for pair in zip(some, self.tokens(some), strict=True) if len(pair[1]) <= self._room]
 
-    def read(self, forms: Sequence[tuple[str, int, tuple[float, ...]]], most: int) -> list[tuple[list[Window], bool]]:
-        """Return what is read of each text (canonical form, source, features), and whether that is all of it.
-
-        Windows over the whole, at most so many, then one for each command that is judged by itself.
-        """
+    def read(self, forms: Sequence[tuple[str, int, tuple[float, ...]]], most: int) -> list[Reading]:
+        """Return what is read of each text (canonical form, source, features): of the whole at most so many windows."""
         found = []
         for (text, source, features), tokens in zip(forms, self.tokens([text for text, _, _ in forms]), strict=True):
             windows, whole = self.windows(tokens, source, features, most)
-            own = [Window(ids, source, part(features, one)) for one, ids in self.alone(text, source)]
-            found.append(([*windows, *own], whole))
+            alone = self.alone(text, source)
+            own = [Window(ids, source, part(features, one)) for one, ids in alone]
+            parts = (text, *(one for one, _ in alone))
+            found.append(Reading([*windows, *own], whole, parts, source))
         return found
 
     def logits(self, windows: Sequence[Window]) -> Array:
@@ -148,24 +174,23 @@ class Encoder:
             start = end
         return out
 
-    def screened(self, texts: Sequence[str], sources: Sequence[int]) -> list[float]:
-        """Return what the linear screen adds to the logits of texts in canonical form; 0 where it has no say.
-
-        It reads letters where the encoder reads words: what either misses the other often finds.
-        """
+    def screened(self, readings: Sequence[Reading]) -> list[Floats]:
+        """Return the linear screen's score of what each window is of [windows]; 0 where this model asks for none."""
         if self.screen is None or not self.manifest.screen_weight:
-            return [0.0] * len(texts)
-        scores = self.screen.scores(texts, sources).clip(-LOUDEST, LOUDEST)
-        return [float(score) * self.manifest.screen_weight for score in scores]
+            return [np.zeros(len(reading.windows)) for reading in readings]
+        return scores(self.screen, readings)
 
-    def probabilities(self, logits: Array, screened: float = 0.0) -> list[float]:
+    def probabilities(self, logits: Array, screened: Floats | None = None) -> list[float]:
         """Return the probability of each label for one text, from the logits of its windows (windows x labels).
 
         The greatest of n windows is greater by chance alone: what training found of that, by ln n, is taken off.
-        ``screened`` is what the screen adds.
+        ``screened`` is the screen's score of each. It reads letters where the encoder reads words: what either misses
+        the other often finds.
         """
-        best = logits.max(axis=0).astype(np.float64) / self._scale + self._bias + screened
-        best -= self._longer * math.log(len(logits))
+        margins = logits.astype(np.float64) / self._scale
+        if screened is not None:
+            margins += self.manifest.screen_weight * screened[:, None]
+        best = margins.max(axis=0) + self._bias - self._longer * math.log(len(logits))
         # Six decimals: what remains of rounding inside the libraries is far below.
         return [round(float(p), 6) for p in 1.0 / (1.0 + np.exp(-np.clip(best, -60.0, 60.0)))]
 

@@ -61,13 +61,15 @@ def _telling(judge: TextJudge, form: Canonical, source: int) -> tuple[int, Canon
     pieces = encoder.pieces(form.text)
     windows, whole = encoder.windows(range(len(pieces)), source, form.features, judge.windows)
     # Those over the whole, then those of commands.
-    ((read, _),) = encoder.read([(form.text, source, form.features)], judge.windows)
-    if whole and len(read) == 1:
+    (reading,) = encoder.read([(form.text, source, form.features)], judge.windows)
+    if whole and len(reading.windows) == 1:
         return 0, form
-    logits = encoder.logits(read)
-    row = max(range(len(read)), key=lambda row: max(encoder.probabilities(logits[row : row + 1])))
+    logits, (screened,) = encoder.logits(reading.windows), encoder.screened([reading])
+    rows = [slice(row, row + 1) for row in range(len(logits))]
+    best_of = [max(encoder.probabilities(logits[at], screened[at])) for at in rows]
+    row = best_of.index(max(best_of))
     if row >= len(windows):
-        command, _ = encoder.alone(form.text, source)[row - len(windows)]
+        command = reading.parts[1 + row - len(windows)]
         return form.text.find(command), structs.replace(form, text=command, features=part(form.features, command))
     if whole and len(windows) == 1:
         return 0, form

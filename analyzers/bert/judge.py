@@ -186,16 +186,15 @@ class TextJudge:
         encoder = self.encoder
         windows: list[Window] = []
         spans: list[tuple[int, int, bool]] = []
-        told = [(form.text, source, form.features) for form, source, _ in forms]
-        for (read, whole), (_, _, cut) in zip(encoder.read(told, self.windows), forms, strict=True):
+        readings = encoder.read([(form.text, source, form.features) for form, source, _ in forms], self.windows)
+        for reading, (_, _, cut) in zip(readings, forms, strict=True):
             start = len(windows)
-            windows += read
-            spans.append((start, len(windows), cut or not whole))
+            windows += reading.windows
+            spans.append((start, len(windows), cut or not reading.whole))
         logits = encoder.logits(windows)
-        more = encoder.screened([form.text for form, _, _ in forms], [source for _, source, _ in forms])
         return [
-            self.verdict(encoder.probabilities(logits[start:end], score), sampled=sampled)
-            for (start, end, sampled), score in zip(spans, more, strict=True)
+            self.verdict(encoder.probabilities(logits[start:end], screened), sampled=sampled)
+            for (start, end, sampled), screened in zip(spans, encoder.screened(readings), strict=True)
         ]
 
     def verdict(self, scores: Sequence[float], sampled: bool = False) -> Verdict:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -23,6 +24,17 @@ LEAST: Final = -1.0
 STEEPEST: Final = 1.0
 #: Weights that the screen's score may get.
 WEIGHTS: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """What the model says of texts, window by window."""
+
+    #: [windows, labels], those of a text one after the other.
+    logits: Array
+    #: The screen's [windows].
+    scores: Array
+    #: Windows of each text.
+    counts: NDArray[np.int64]
 
 
 def scale(logits: Array, truth: NDArray[np.bool_], more: Array) -> tuple[float, float]:
@@ -70,12 +82,19 @@ def weight(margins: Array, scores: Array, malicious: NDArray[np.bool_]) -> float
     return WEIGHTS[int(np.argmin(losses))] if scores.any() else 0.0
 
 
-def probabilities(found: Calibration, logits: Array, windows: NDArray[np.int64], scores: Array) -> Array:
-    """Return the probabilities [N, labels] that serving gives texts of so many windows and such scores."""
-    margins = logits / np.array(found.temperatures) + np.array(found.biases)
-    margins += found.screen_weight * scores[:, None]
-    margins -= np.log(windows)[:, None] * np.array(found.length_calibration)
-    out: Array = 1 / (1 + np.exp(-np.clip(margins, -60, 60)))
+def margins(rows: Rows, temperatures: Sequence[float], biases: Sequence[float], share: float) -> Array:
+    """Return the calibrated logits [texts, labels], nothing taken off for length."""
+    each = rows.logits / np.array(temperatures) + share * rows.scores[:, None]
+    starts = np.append(0, np.cumsum(rows.counts)[:-1])
+    found: Array = np.maximum.reduceat(each, starts, axis=0) + np.array(biases)
+    return found
+
+
+def probabilities(found: Calibration, rows: Rows) -> Array:
+    """Return the probabilities [texts, labels] that serving gives."""
+    seen = margins(rows, found.temperatures, found.biases, found.screen_weight)
+    seen -= np.log(rows.counts)[:, None] * np.array(found.length_calibration)
+    out: Array = 1 / (1 + np.exp(-np.clip(seen, -60, 60)))
     return out
 
 
@@ -85,13 +104,17 @@ def alerting(probabilities: Array, rate: float = 0.001) -> tuple[float, ...]:
     return tuple(round(float(p), 4) for p in np.clip(reached, 0.5, 0.999))
 
 
-def calibrated(
-    logits: Array, targets: NDArray[np.int64], scores: Array, long: tuple[Array, NDArray[np.int64], Array]
-) -> Calibration:
-    """Return the calibration from validation texts of one window, and from logits, windows and scores of long ones.
+def calibrated(rows: Rows, targets: NDArray[np.int64], long: Rows) -> Calibration:
+    """Return the calibration from validation texts, those of one window, and from long benign texts.
 
-    The long ones are benign.
+    Args:
+        rows: of validation texts.
+        targets: what these are [texts, labels].
+        long: of long benign texts.
     """
+    short = rows.counts == 1
+    first = (np.cumsum(rows.counts) - 1)[short]
+    logits, scores, targets = rows.logits[first], rows.scores[first], targets[short]
     said = targets != UNSAID
 
     def scales(more: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -103,14 +126,10 @@ def calibrated(
     share = weight(alone, scores, (targets == 1).any(axis=1))
     if share:
         temperatures, biases = scales(share * scores)
-    long_logits, long_windows, long_scores = long
-    lengths: Sequence[float] = [
-        length(long_logits[:, place] / temperature + bias + share * long_scores, long_windows)
-        for place, (temperature, bias) in enumerate(zip(temperatures, biases, strict=True))
-    ]
+    seen = margins(long, temperatures, biases, share)
     return Calibration(
         temperatures=tuple(round(temperature, 4) for temperature in temperatures),
         biases=tuple(round(bias, 4) for bias in biases),
-        length_calibration=tuple(lengths),
+        length_calibration=tuple(length(seen[:, place], long.counts) for place in range(seen.shape[1])),
         screen_weight=share,
     )

@@ -8,14 +8,12 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from analyzers.bert.canonical import SOURCES
 from analyzers.bert.encoder import Encoder as Served
-from analyzers.bert.encoder import Window
+from analyzers.bert.encoder import scores
 from analyzers.bert.manifest import read_folder
-from analyzers.bert.screen import LOUDEST
 from analyzers.learning import calibrate
 from analyzers.learning.augment import JOINERS, wrap
 from analyzers.learning.encoder import Encoder
@@ -28,22 +26,13 @@ WINDOWS: Final = 16
 LONG: Final = 1_500
 
 
-def served_logits(
-    served: Served, texts: list[Prepared]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return the greatest logit of each label over a text's windows [N, labels], how many these are, and what the
-    screen says of it."""
-    spans: list[tuple[int, int]] = []
-    windows: list[Window] = []
-    for more, _ in served.read([(text.text, text.source, text.features) for text in texts], WINDOWS):
-        spans.append((len(windows), len(windows) + len(more)))
-        windows += more
-    logits = served.logits(windows).astype(np.float64)
-    scores = np.zeros(len(texts))
-    if served.screen is not None:
-        found = served.screen.scores([text.text for text in texts], [text.source for text in texts])
-        scores = found.clip(-LOUDEST, LOUDEST).astype(np.float64)
-    return np.array([logits[a:b].max(axis=0) for a, b in spans]), np.array([b - a for a, b in spans]), scores
+def judged(served: Served, texts: list[Prepared]) -> calibrate.Rows:
+    """Return what serving computes of the windows of texts, before it is calibrated."""
+    readings = served.read([(text.text, text.source, text.features) for text in texts], WINDOWS)
+    counts = [len(reading.windows) for reading in readings]
+    logits = served.logits([window for reading in readings for window in reading.windows]).astype(np.float64)
+    screened = [np.zeros(count) for count in counts] if served.screen is None else scores(served.screen, readings)
+    return calibrate.Rows(logits, np.concatenate(screened), np.array(counts))
 
 
 def long_benign(texts: list[Text], count: int, seed: int) -> list[Prepared]:
@@ -84,14 +73,12 @@ def ship(
     served = Served.load(folder)
     # Half as they are and half changed, in the shares that training saw.
     seen = epoch(valid, 7_000 + seed)
-    logits, windows, scores = served_logits(served, seen)
+    rows = judged(served, seen)
     targets = np.array([text.targets for text in seen])
-    short = windows == 1
-    long = served_logits(served, long_benign(valid, min(LONG, len(valid)), seed))
-    found = calibrate.calibrated(logits[short], targets[short], scores[short], long)
+    long = judged(served, long_benign(valid, min(LONG, len(valid)), seed))
+    found = calibrate.calibrated(rows, targets, long)
     benign = ~(targets == 1).any(axis=1)
-    both = ((logits[benign], long[0]), (windows[benign], long[1]), (scores[benign], long[2]))
-    probable = calibrate.probabilities(found, *(np.concatenate(pair) for pair in both))
+    probable = np.concatenate((calibrate.probabilities(found, rows)[benign], calibrate.probabilities(found, long)))
     return write_folder(folder, tokenizer, msgspec.structs.replace(found, alert=calibrate.alerting(probable)), others)
 
 
