@@ -259,6 +259,8 @@ def _run(path: Path, texts: Sequence[Any]) -> NDArray[np.float32]:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # As in serving.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     found = np.full((len(texts), len(LABELS)), -np.inf, np.float32)
     for part in judging_batches(texts):
