@@ -178,21 +178,23 @@ class Encoder:
         return out
 
     def screened(self, readings: Sequence[Reading]) -> list[Floats]:
-        """Return the linear screen's score of what each window is of [windows]; 0 where this model asks for none."""
-        if self.screen is None or not self.manifest.screen_weight:
+        """Return what the linear screen adds to the logits of each window [windows]; 0 where it has no say."""
+        weights = self.manifest.screen_weights
+        if self.screen is None or not weights:
             return [np.zeros(len(reading.windows)) for reading in readings]
-        return scores(self.screen, readings)
+        found = scores(self.screen, readings)
+        return [weights[reading.source] * some for reading, some in zip(readings, found, strict=True)]
 
     def probabilities(self, logits: Array, screened: Floats | None = None) -> list[float]:
         """Return the probability of each label for one text, from the logits of its windows (windows x labels).
 
         The greatest of n windows is greater by chance alone: what training found of that, by ln n, is taken off.
-        ``screened`` is the screen's score of each. It reads letters where the encoder reads words: what either misses
+        ``screened`` is what the screen adds to each. It reads letters where the encoder reads words: what either misses
         the other often finds.
         """
         margins = logits.astype(np.float64) / self._scale
         if screened is not None:
-            margins += self.manifest.screen_weight * screened[:, None]
+            margins += screened[:, None]
         best = margins.max(axis=0) + self._bias - self._longer * math.log(len(logits))
         # Six decimals: what remains of rounding inside the libraries is far below.
         return [round(float(p), 6) for p in 1.0 / (1.0 + np.exp(-np.clip(best, -60.0, 60.0)))]

@@ -67,14 +67,14 @@ class Manifest(msgspec.Struct, frozen=True):
     length_calibration: tuple[Annotated[float, Meta(ge=0, le=10)], ...] = ()
     #: Whether each command of a line is judged by itself too, as one more window: see ``analyzers.bert.commands``.
     commands: bool = False
-    #: What a point of the linear screen's score adds to the calibrated logit of every label.
-    screen_weight: Annotated[float, Meta(ge=0, le=10)] = 0.0
+    #: What a point of the linear screen's score adds to the calibrated logit of every label, a source; empty: nothing.
+    screen_weights: tuple[Annotated[float, Meta(ge=0, le=10)], ...] = ()
 
 
 def version_of(manifest: Manifest) -> str:
     """Return the version of a model: of its files and of what else the manifest says, for both make its verdicts."""
     said = msgspec.to_builtins(structs.replace(manifest, version=""))
-    for name in ("commands", "screen_weight"):
+    for name in ("commands", "screen_weights"):
         # Models from before there was such a thing keep their version.
         if not said[name]:
             del said[name]
@@ -137,9 +137,13 @@ def _manifest(raw: bytes) -> Manifest:
             raise ModelError(f"{MANIFEST}: {name} has {len(values)} values for {len(manifest.labels)} labels")
         if not all(map(math.isfinite, values)):
             raise ModelError(f"{MANIFEST}: {name} has a value that is no number")
+    if manifest.screen_weights and len(manifest.screen_weights) != len(SOURCES):
+        raise ModelError(
+            f"{MANIFEST}: screen_weights has {len(manifest.screen_weights)} values, a source each it needs"
+        )
     if manifest.stride >= manifest.max_tokens - 1:
         raise ModelError(f"{MANIFEST}: stride {manifest.stride} leaves gaps between windows of {manifest.max_tokens}")
-    for file in (*REQUIRED, SCREEN) if manifest.screen_weight else REQUIRED:
+    for file in (*REQUIRED, SCREEN) if manifest.screen_weights else REQUIRED:
         if file not in manifest.sha256:
             raise ModelError(f"{MANIFEST}: sha256 does not name {file}")
     return manifest

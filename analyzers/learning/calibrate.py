@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from analyzers.bert.canonical import SOURCES
 from analyzers.learning.export import Calibration
 from analyzers.learning.texts import UNSAID
 
@@ -22,6 +23,10 @@ Array = NDArray[np.float64]
 LEAST: Final = -1.0
 #: Most that is taken off, times ln n: more would hide long malicious texts, 2.8 of whose logit 16 windows cost at 1.
 STEEPEST: Final = 1.0
+#: Least temperature: validation texts are written as those of training are, and sharper for it than the world is.
+COOLEST: Final = 1.0
+#: Malicious and benign validation texts of a source, at least, for the screen to have a say there.
+ENOUGH: Final = 100
 #: Weights that the screen's score may get.
 WEIGHTS: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -35,6 +40,8 @@ class Rows(msgspec.Struct, frozen=True):
     scores: Array
     #: Windows of each text.
     counts: NDArray[np.int64]
+    #: Source of each text, its place in ``SOURCES``.
+    sources: NDArray[np.int64]
 
 
 def scale(logits: Array, truth: NDArray[np.bool_], more: Array) -> tuple[float, float]:
@@ -47,12 +54,12 @@ def scale(logits: Array, truth: NDArray[np.bool_], more: Array) -> tuple[float, 
     signs = np.where(truth, 1.0, -1.0)
 
     def loss(parameters: Array) -> float:
-        margin = signs * (logits * math.exp(-parameters[0]) + parameters[1] + more)
+        margin = signs * (logits / max(math.exp(parameters[0]), COOLEST) + parameters[1] + more)
         # A weak prior at 1 and 0 keeps both finite where a label is told apart without error.
         return float(np.logaddexp(0, -margin).mean() + 1e-4 * (parameters**2).sum())
 
     best = minimize(loss, np.zeros(2), method="Nelder-Mead").x
-    return float(min(max(math.exp(best[0]), 0.2), 20.0)), float(min(max(best[1], -5.0), 5.0))
+    return float(min(max(math.exp(best[0]), COOLEST), 20.0)), float(min(max(best[1], -5.0), 5.0))
 
 
 def length(logits: Array, windows: NDArray[np.int64], rate: float = 0.002) -> float:
@@ -79,12 +86,27 @@ def weight(margins: Array, scores: Array, malicious: NDArray[np.bool_]) -> float
     """
     best, signs = margins.max(axis=1), np.where(malicious, 1.0, -1.0)
     losses = [float(np.logaddexp(0, -signs * (best + step * scores)).mean()) for step in WEIGHTS]
-    return WEIGHTS[int(np.argmin(losses))] if scores.any() else 0.0
+    return WEIGHTS[int(np.argmin(losses))]
 
 
-def margins(rows: Rows, temperatures: Sequence[float], biases: Sequence[float], share: float) -> Array:
+def weights(
+    margins: Array, scores: Array, malicious: NDArray[np.bool_], sources: NDArray[np.int64]
+) -> tuple[float, ...]:
+    """Return the weight of each source, 0 of one with too few texts; empty if no text has a score."""
+    if not scores.any():
+        return ()
+    found = []
+    for source in range(len(SOURCES)):
+        here = sources == source
+        enough = min(int((here & malicious).sum()), int((here & ~malicious).sum())) >= ENOUGH
+        found.append(weight(margins[here], scores[here], malicious[here]) if enough else 0.0)
+    return tuple(found)
+
+
+def margins(rows: Rows, temperatures: Sequence[float], biases: Sequence[float], shares: Sequence[float]) -> Array:
     """Return the calibrated logits [texts, labels], nothing taken off for length."""
-    each = rows.logits / np.array(temperatures) + share * rows.scores[:, None]
+    share = np.array(shares or [0.0] * len(SOURCES))[np.repeat(rows.sources, rows.counts)]
+    each = rows.logits / np.array(temperatures) + (share * rows.scores)[:, None]
     starts = np.append(0, np.cumsum(rows.counts)[:-1])
     found: Array = np.maximum.reduceat(each, starts, axis=0) + np.array(biases)
     return found
@@ -92,7 +114,7 @@ def margins(rows: Rows, temperatures: Sequence[float], biases: Sequence[float], 
 
 def probabilities(found: Calibration, rows: Rows) -> Array:
     """Return the probabilities [texts, labels] that serving gives."""
-    seen = margins(rows, found.temperatures, found.biases, found.screen_weight)
+    seen = margins(rows, found.temperatures, found.biases, found.screen_weights)
     seen -= np.log(rows.counts)[:, None] * np.array(found.length_calibration)
     out: Array = 1 / (1 + np.exp(-np.clip(seen, -60, 60)))
     return out
@@ -114,7 +136,7 @@ def calibrated(rows: Rows, targets: NDArray[np.int64], long: Rows) -> Calibratio
     """
     short = rows.counts == 1
     first = (np.cumsum(rows.counts) - 1)[short]
-    logits, scores, targets = rows.logits[first], rows.scores[first], targets[short]
+    logits, scores, sources, targets = rows.logits[first], rows.scores[first], rows.sources[short], targets[short]
     said = targets != UNSAID
 
     def scales(more: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -123,13 +145,13 @@ def calibrated(rows: Rows, targets: NDArray[np.int64], long: Rows) -> Calibratio
 
     temperatures, biases = scales(np.zeros(len(scores)))
     alone = logits / np.array(temperatures) + np.array(biases)
-    share = weight(alone, scores, (targets == 1).any(axis=1))
-    if share:
-        temperatures, biases = scales(share * scores)
-    seen = margins(long, temperatures, biases, share)
+    shares = weights(alone, scores, (targets == 1).any(axis=1), sources)
+    if any(shares):
+        temperatures, biases = scales(np.array(shares)[sources] * scores)
+    seen = margins(long, temperatures, biases, shares)
     return Calibration(
         temperatures=tuple(round(temperature, 4) for temperature in temperatures),
         biases=tuple(round(bias, 4) for bias in biases),
         length_calibration=tuple(length(seen[:, place], long.counts) for place in range(seen.shape[1])),
-        screen_weight=share,
+        screen_weights=shares,
     )

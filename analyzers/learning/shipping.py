@@ -32,7 +32,7 @@ def judged(served: Served, texts: list[Prepared]) -> calibrate.Rows:
     counts = [len(reading.windows) for reading in readings]
     logits = served.logits([window for reading in readings for window in reading.windows]).astype(np.float64)
     screened = [np.zeros(count) for count in counts] if served.screen is None else scores(served.screen, readings)
-    return calibrate.Rows(logits, np.concatenate(screened), np.array(counts))
+    return calibrate.Rows(logits, np.concatenate(screened), np.array(counts), np.array([t.source for t in texts]))
 
 
 def long_benign(texts: list[Text], count: int, seed: int) -> list[Prepared]:
@@ -96,6 +96,6 @@ def relabel(source: Path, target: Path, others: dict[str, bytes]) -> str:
         manifest.length_calibration,
         manifest.thresholds,
         manifest.alert,
-        manifest.screen_weight,
+        manifest.screen_weights,
     )
     return write_folder(target, tokenizer, calibration, others)

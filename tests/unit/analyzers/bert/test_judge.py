@@ -148,18 +148,18 @@ def _logit(verdict: Verdict) -> float:
 
 
 def test_the_screen_moves_a_verdict_by_a_bounded_step(changed: Callable[..., Path]) -> None:
-    plain, heavy = (TextJudge(Encoder.load(changed(screen_weight=weight))) for weight in (0.0, 0.5))
+    plain, heavy = (TextJudge(Encoder.load(changed(screen_weights=weights))) for weights in ([], [0.5] * 6))
     for text in ("id", "x" * 300, "/bin/sh" * 500, "; ".join(f"rm -rf /srv/{number}/cache" for number in range(9))):
         form = canonical(text, "shell")
         readings = heavy.encoder.read([(form.text, 1, form.features)], 16)
         (more,), (none,) = heavy.encoder.screened(readings), plain.encoder.screened(readings)
         assert len(more) == len(none) == len(readings[0].windows) and not none.any()
-        assert more.any() and abs(more).max() <= LOUDEST
+        assert more.any() and abs(more).max() <= 0.5 * LOUDEST
         (before,), (after,) = plain.judge([(text, "shell")]), heavy.judge([(text, "shell")])
         assert isinstance(before, Verdict) and isinstance(after, Verdict)
         # Six decimals are told, so that what is far beyond moves unseen.
         if 0.001 < before.malicious < 0.999 and 0.001 < after.malicious < 0.999:
-            assert more.min() - 0.01 <= 2 * (_logit(after) - _logit(before)) <= more.max() + 0.01
+            assert more.min() - 0.01 <= _logit(after) - _logit(before) <= more.max() + 0.01
 
 
 def test_windows_cover_a_text_that_fits_and_spread_over_one_that_does_not(encoder: Encoder) -> None:

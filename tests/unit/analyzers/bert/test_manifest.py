@@ -44,7 +44,8 @@ def test_the_shipped_model_is_what_its_manifest_says_and_small_enough_for_the_re
         ({"sha256": {}}, "sha256 does not name model.onnx"),
         ({"sha256": {"../model.onnx": "f" * 64}}, "sha256"),
         ({"cls": 999_999}, "special token"),
-        ({"screen_weight": -1.0}, "screen_weight"),
+        ({"screen_weights": [-1.0] * 6}, "screen_weights"),
+        ({"screen_weights": [0.5]}, "screen_weights has 1 values"),
     ],
 )
 def test_a_manifest_that_lies_is_refused(changed: Change, values: dict[str, Any], reason: str) -> None:
@@ -55,17 +56,18 @@ def test_a_manifest_that_lies_is_refused(changed: Change, values: dict[str, Any]
 
 def test_a_model_from_before_commands_and_weights_keeps_its_version() -> None:
     manifest, _ = read_folder(BUILTIN_MODEL)
-    told = msgspec.to_builtins(structs.replace(manifest, version="", commands=False, screen_weight=0.0))
-    old = {name: value for name, value in told.items() if name not in ("commands", "screen_weight")}
+    told = msgspec.to_builtins(structs.replace(manifest, version="", commands=False, screen_weights=()))
+    old = {name: value for name, value in told.items() if name not in ("commands", "screen_weights")}
     version = hashlib.sha256(msgspec.json.encode(old, order="sorted")).hexdigest()[:12]
     assert version_of(msgspec.convert({**old, "version": version}, Manifest)) == version
-    assert version_of(structs.replace(manifest, screen_weight=9.0)) != version_of(manifest) != version
+    for other in ({"screen_weights": (9.0,) * 6}, {"commands": not manifest.commands}):
+        assert version_of(structs.replace(manifest, **other)) != version_of(manifest)
 
 
 def test_a_weight_for_a_screen_that_the_model_has_not_is_refused(changed: Change) -> None:
     files = {"model.onnx": "f" * 64, "tokenizer.json": "f" * 64}
     with pytest.raises(ModelError, match=r"sha256 does not name screen\.npz"):
-        Encoder.load(changed(sha256=files, screen_weight=0.5))
+        Encoder.load(changed(sha256=files, screen_weights=[0.5] * 6))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"[" * 100_000, b" " * (MAX_MANIFEST + 1), b"\xff\xfe"])

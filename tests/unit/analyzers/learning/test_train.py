@@ -14,7 +14,7 @@ from analyzers.bert.encoder import Encoder as Served  # noqa: E402
 from analyzers.bert.manifest import ModelError  # noqa: E402
 from analyzers.learning import fitting  # noqa: E402
 from analyzers.learning import train as training  # noqa: E402
-from analyzers.learning.calibrate import weight  # noqa: E402
+from analyzers.learning.calibrate import weight, weights  # noqa: E402
 from analyzers.learning.encoder import Encoder, Shape  # noqa: E402
 from analyzers.learning.export import quantise, to_onnx  # noqa: E402
 from analyzers.learning.texts import LABELS, UNSAID, Text, epoch, generated, prepare  # noqa: E402
@@ -154,7 +154,10 @@ def test_the_screen_is_weighed_by_what_validation_texts_say_of_it():
     telling, noise = np.where(malicious, 4.0, -4.0) + rng.normal(0, 3, 2_000), rng.normal(0, 4, 2_000)
     assert weight(noisy, telling, malicious) > 0.3
     assert weight(noisy, noise, malicious) < 0.1
-    assert weight(noisy, np.zeros(2_000), malicious) == 0, "a model without a screen"
+    shell, dns = np.ones(2_000, int), np.where(np.arange(2_000) < 50, 3, 1)
+    assert weights(noisy, np.zeros(2_000), malicious, shell) == (), "a model without a screen"
+    found = weights(noisy, telling, malicious, dns)
+    assert found[1] > 0.3 and found[3] == 0, "a source with too few texts to tell"
 
 
 def test_real_texts_of_rare_kinds_come_more_often():
