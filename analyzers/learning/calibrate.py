@@ -27,8 +27,8 @@ STEEPEST: Final = 1.0
 COOLEST: Final = 1.0
 #: Malicious and benign validation texts of a source, at least, for the screen to have a say there.
 ENOUGH: Final = 100
-#: Weights that the screen's score may get.
-WEIGHTS: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+#: Weights that the screen's score may get: the encoder's is the first voice.
+WEIGHTS: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 
 class Rows(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ from analyzers.learning.fitting import Fit, Progress, fit, logits
 from analyzers.learning.grammar import templates
 from analyzers.learning.measures import Array
 from analyzers.learning.texts import LABELS, Prepared, Text, epoch, generated, parameters, prepare
-from analyzers.learning.tokens import WINDOW, encode, train_tokenizer
+from analyzers.learning.tokens import STRIDE, WINDOW, encode, train_tokenizer
 from analyzers.learning.trials import read_labelled, read_training
 
 #: Texts of each part of the evaluation, against those of training.
@@ -316,6 +316,7 @@ def _write(settings: Settings, sets: _Sets, told: dict[str, Any]) -> dict[str, A
         **msgspec.structs.asdict(shape),
         "parameters": sizes,
         "window": WINDOW,
+        "stride": STRIDE,
         "labels": ", ".join(LABELS),
         "sources": ", ".join(SOURCES),
         "canonical": CANONICAL_VERSION,
