@@ -14,7 +14,14 @@ import pytest
 from msgspec import structs
 
 from analyzers.bert.encoder import Encoder
-from analyzers.bert.manifest import BUILTIN_MODEL, MAX_MANIFEST, Manifest, ModelError, read_folder, version_of
+from analyzers.bert.manifest import (
+    BUILTIN_MODEL,
+    MAX_MANIFEST,
+    Manifest,
+    ModelError,
+    read_folder,
+    version_of,
+)
 from analyzers.bert.registry import ModelRegistry
 
 Change = Callable[..., Path]
@@ -40,7 +47,10 @@ def test_the_shipped_model_is_what_its_manifest_says_and_small_enough_for_the_re
         ({"stride": 10_000}, "stride"),
         ({"max_tokens": 1}, "max_tokens"),
         ({"labels": []}, "labels"),
-        ({"sha256": {"model.onnx": "f" * 64, "tokenizer.json": "f" * 64}}, "model.onnx is not the file"),
+        (
+            {"sha256": dict.fromkeys(("model.onnx", "screen.npz", "tokenizer.json"), "f" * 64)},
+            "model.onnx is not the file",
+        ),
         ({"sha256": {}}, "sha256 does not name model.onnx"),
         ({"sha256": {"../model.onnx": "f" * 64}}, "sha256"),
         ({"cls": 999_999}, "special token"),
@@ -101,7 +111,7 @@ def test_a_file_that_was_changed_after_it_was_shipped_is_refused(changed: Change
 def test_a_model_of_fewer_labels_than_it_says_is_refused(changed: Change) -> None:
     labels = json.loads((BUILTIN_MODEL / "model.json").read_text())["labels"]
     more = {name: [1.0] * (len(labels) + 1) for name in ("temperatures", "thresholds")}
-    wrong = changed(labels=[*labels, "another"], biases=[], length_calibration=[], **more)
+    wrong = changed(labels=[*labels, "another"], biases=[], length_calibration=[], alert=[], **more)
     with pytest.raises(ModelError, match="logits of shape"):
         Encoder.load(wrong)
 
