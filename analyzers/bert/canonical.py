@@ -44,7 +44,7 @@ FEATURES: Final = (
     "mixed_case",
     "layers",  # / 4
     "non_ascii",  # share of the characters
-    "log2_length",  # / 16, of the canonical text
+    "log2_length",  # / 16, of the canonical text; the last one, see ``part``
 )
 _PLACE: Final = {name: place for place, name in enumerate(FEATURES)}
 
@@ -119,8 +119,17 @@ def canonical(text: str, source: str) -> Canonical:
     features = [min(1.5, math.log2(1 + count) / 4) for count in counts]
     features[_PLACE["layers"]] = layers / 4
     features[_PLACE["non_ascii"]] = share
-    features[_PLACE["log2_length"]] = math.log2(1 + len(text)) / 16
+    features[_PLACE["log2_length"]] = _length(text)
     return Canonical(text, tuple(features), layers)
+
+
+def part(features: tuple[float, ...], text: str) -> tuple[float, ...]:
+    """Return the features of a part of a text in canonical form: what was undone is told of the whole, not length."""
+    return (*features[:-1], _length(text))
+
+
+def _length(text: str) -> float:
+    return math.log2(1 + len(text)) / 16
 
 
 def _decode(text: str, source: str, counts: list[float]) -> tuple[str, int]:

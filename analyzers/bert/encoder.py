@@ -11,10 +11,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from analyzers.bert.manifest import Manifest, ModelError, read_folder
-from analyzers.bert.screen import Screen
+from analyzers.bert.canonical import part
+from analyzers.bert.commands import commands
+from analyzers.bert.excerpt import spread
+from analyzers.bert.manifest import SCREEN, Manifest, ModelError, read_folder
+from analyzers.bert.screen import LOUDEST, Screen
 
 Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 
 #: Tokens of a batch, padding included. More cost as much each, and fewer more.
 BATCH_TOKENS = 512
@@ -27,6 +31,32 @@ class Window(msgspec.Struct, frozen=True, gc=False):
     #: Index of the source in the model's token types.
     source: int
     features: tuple[float, ...]
+
+
+class Reading(msgspec.Struct, frozen=True, gc=False):
+    """What is read of a text."""
+
+    #: Those over the whole, then one of each command that is judged by itself.
+    windows: list[Window]
+    #: Whether those over the whole are all that there are.
+    whole: bool
+    #: The whole text in canonical form, then those commands.
+    parts: tuple[str, ...]
+    source: int
+
+
+def scores(screen: Screen, readings: Sequence[Reading]) -> list[Floats]:
+    """Return the screen's score of what each window is of, ``LOUDEST`` either way at most."""
+    parts = [(part, reading.source) for reading in readings for part in reading.parts]
+    if not parts:
+        return []
+    every = screen.scores([part for part, _ in parts], [source for _, source in parts]).clip(-LOUDEST, LOUDEST)
+    found, start = [], 0
+    for reading in readings:
+        own = every[start : start + len(reading.parts)].astype(np.float64)
+        found.append(np.concatenate((np.repeat(own[:1], len(reading.windows) - len(own) + 1), own[1:])))
+        start += len(own)
+    return found
 
 
 class Encoder:
@@ -57,6 +87,9 @@ class Encoder:
         # Workers are processes; a pool of threads in each would only take the cores from one another.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        # Weights are turned into floating point once, at loading; else activations are made int8 at each of them, which
+        # moves probabilities and takes half as long again at this size.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             self._tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
             self._tokenizer.no_truncation()
@@ -68,7 +101,7 @@ class Encoder:
             if max(manifest.cls, manifest.sep, manifest.pad) >= largest:
                 raise ModelError(f"a special token is beyond the {largest:,} of the tokenizer")
             #: The model's linear screen; None: it has none.
-            self.screen = Screen.load(files["screen.npz"]) if "screen.npz" in files else None
+            self.screen = Screen.load(files[SCREEN]) if SCREEN in files else None
             self._together = True
             self._together = self._steady()
         except ModelError:
@@ -104,15 +137,27 @@ class Encoder:
         Of more than ``most`` half are from the head, a quarter from the tail, the rest spread over what is between.
         """
         starts = range(0, max(len(tokens) - self._room, 0) + self.manifest.stride, self.manifest.stride)
-        kept: Sequence[int] = starts
-        if len(starts) > most:
-            head, tail = most - most // 2, most // 4
-            between = len(starts) - head - tail
-            spread = most - head - tail
-            middle = [head + (2 * i + 1) * between // (2 * spread) for i in range(spread)]
-            places = [*range(head), *middle, *range(len(starts) - tail, len(starts))]
-            kept = [starts[place] for place in places]
+        kept = [starts[place] for place in spread(len(starts), most)]
         return [Window(tokens[at : at + self._room], source, features) for at in kept], len(kept) == len(starts)
+
+    def alone(self, text: str, source: int) -> list[tuple[str, list[int]]]:
+        """Return the commands of a text in canonical form that this model judges by themselves too, and their tokens.
+
+        A command that is longer than a window is none of them: it fills those over the whole.
+        """
+        some = commands(text, source) if self.manifest.commands else []
+        return [pair for pair in zip(some, self.tokens(some), strict=True) if len(pair[1]) <= self._room]
+
+    def read(self, forms: Sequence[tuple[str, int, tuple[float, ...]]], most: int) -> list[Reading]:
+        """Return what is read of each text (canonical form, source, features): of the whole at most so many windows."""
+        found = []
+        for (text, source, features), tokens in zip(forms, self.tokens([text for text, _, _ in forms]), strict=True):
+            windows, whole = self.windows(tokens, source, features, most)
+            alone = self.alone(text, source)
+            own = [Window(ids, source, part(features, one)) for one, ids in alone]
+            parts = (text, *(one for one, _ in alone))
+            found.append(Reading([*windows, *own], whole, parts, source))
+        return found
 
     def logits(self, windows: Sequence[Window]) -> Array:
         """Return the logits, windows x labels, each independent of the other windows."""
@@ -132,13 +177,25 @@ class Encoder:
             start = end
         return out
 
-    def probabilities(self, logits: Array) -> list[float]:
+    def screened(self, readings: Sequence[Reading]) -> list[Floats]:
+        """Return what the linear screen adds to the logits of each window [windows]; 0 where it has no say."""
+        weights = self.manifest.screen_weights
+        if self.screen is None or not weights:
+            return [np.zeros(len(reading.windows)) for reading in readings]
+        found = scores(self.screen, readings)
+        return [weights[reading.source] * some for reading, some in zip(readings, found, strict=True)]
+
+    def probabilities(self, logits: Array, screened: Floats | None = None) -> list[float]:
         """Return the probability of each label for one text, from the logits of its windows (windows x labels).
 
         The greatest of n windows is greater by chance alone: what training found of that, by ln n, is taken off.
+        ``screened`` is what the screen adds to each. It reads letters where the encoder reads words: what either misses
+        the other often finds.
         """
-        best = logits.max(axis=0).astype(np.float64) / self._scale + self._bias
-        best -= self._longer * math.log(len(logits))
+        margins = logits.astype(np.float64) / self._scale
+        if screened is not None:
+            margins += screened[:, None]
+        best = margins.max(axis=0) + self._bias - self._longer * math.log(len(logits))
         # Six decimals: what remains of rounding inside the libraries is far below.
         return [round(float(p), 6) for p in 1.0 / (1.0 + np.exp(-np.clip(best, -60.0, 60.0)))]
 

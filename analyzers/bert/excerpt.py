@@ -13,6 +13,20 @@ SAMPLES: Final = 4
 SAMPLE: Final = 4_000
 
 
+def spread(count: int, most: int) -> list[int]:
+    """Return the places of ``count`` things that are looked at: all, or half from the head, a quarter from the tail.
+
+    >>> spread(3, 4), spread(100, 8)
+    ([0, 1, 2], [0, 1, 2, 3, 27, 74, 98, 99])
+    """
+    if count <= most:
+        return list(range(count))
+    head, tail = most - most // 2, most // 4
+    between, some = count - head - tail, most - head - tail
+    middle = [head + (2 * place + 1) * between // (2 * some) for place in range(some)]
+    return [*range(head), *middle, *range(count - tail, count)]
+
+
 def excerpt(text: str) -> str:
     """Return the text; of one over ``MAX_TEXT`` characters head, tail and evenly spread samples, a line each.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import structs
 
-from analyzers.bert.canonical import Canonical, canonical
+from analyzers.bert.canonical import Canonical, canonical, part
 from analyzers.bert.excerpt import excerpt
 from analyzers.bert.judge import TextJudge, place_of, sound
 
@@ -34,11 +34,12 @@ class Part(msgspec.Struct, frozen=True):
 def explain(judge: TextJudge, text: str, source: str) -> list[Part]:
     """Return the parts that weigh most, heaviest first: each is what the score loses when that part is left out.
 
-    The score is that of the text's most probable label. Of a text of several windows the one is explained in which that
-    label is most probable, by its score alone. What a text shows twice weighs little by this measure.
+    The score is that of the text's most probable label. Of a text of several windows or commands the one is explained
+    in which that label is most probable, by its score alone. What a text shows twice weighs little by this measure.
     """
     form = canonical(excerpt(sound(text)), source)
-    start, shown = _telling(judge, form, place_of(source))
+    start, form = _telling(judge, form, place_of(source))
+    shown = form.text
     words = list(_WORD.finditer(shown))
     if not words:
         return []
@@ -54,19 +55,27 @@ def explain(judge: TextJudge, text: str, source: str) -> list[Part]:
     return sorted(parts, key=lambda part: -abs(part.weight))[:NAMED]
 
 
-def _telling(judge: TextJudge, form: Canonical, source: int) -> tuple[int, str]:
-    """Return the window of a canonical text with the highest score, and where it begins."""
+def _telling(judge: TextJudge, form: Canonical, source: int) -> tuple[int, Canonical]:
+    """Return where the window or command of a canonical text with the highest score begins, and itself."""
     encoder = judge.encoder
     pieces = encoder.pieces(form.text)
     windows, whole = encoder.windows(range(len(pieces)), source, form.features, judge.windows)
+    # Those over the whole, then those of commands.
+    (reading,) = encoder.read([(form.text, source, form.features)], judge.windows)
+    if whole and len(reading.windows) == 1:
+        return 0, form
+    logits, (screened,) = encoder.logits(reading.windows), encoder.screened([reading])
+    rows = [slice(row, row + 1) for row in range(len(logits))]
+    best_of = [max(encoder.probabilities(logits[at], screened[at])) for at in rows]
+    row = best_of.index(max(best_of))
+    if row >= len(windows):
+        command = reading.parts[1 + row - len(windows)]
+        return form.text.find(command), structs.replace(form, text=command, features=part(form.features, command))
     if whole and len(windows) == 1:
-        return 0, form.text
-    ids = [token for token, _ in pieces]
-    filled = [structs.replace(window, tokens=[ids[at] for at in window.tokens]) for window in windows]
-    logits = encoder.logits(filled)
-    best = windows[max(range(len(windows)), key=lambda row: max(encoder.probabilities(logits[row : row + 1])))]
+        return 0, form
+    best = windows[row]
     start, end = pieces[best.tokens[0]][1][0], pieces[best.tokens[-1]][1][1]
-    return start, form.text[start:end]
+    return start, structs.replace(form, text=form.text[start:end])
 
 
 def _scores(judge: TextJudge, form: Canonical, texts: Sequence[str], source: int) -> list[Sequence[float]]:

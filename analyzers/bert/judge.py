@@ -186,14 +186,15 @@ class TextJudge:
         encoder = self.encoder
         windows: list[Window] = []
         spans: list[tuple[int, int, bool]] = []
-        for (form, source, cut), tokens in zip(forms, encoder.tokens([form.text for form, _, _ in forms]), strict=True):
+        readings = encoder.read([(form.text, source, form.features) for form, source, _ in forms], self.windows)
+        for reading, (_, _, cut) in zip(readings, forms, strict=True):
             start = len(windows)
-            more, whole = encoder.windows(tokens, source, form.features, self.windows)
-            windows += more
-            spans.append((start, len(windows), cut or not whole))
+            windows += reading.windows
+            spans.append((start, len(windows), cut or not reading.whole))
         logits = encoder.logits(windows)
         return [
-            self.verdict(encoder.probabilities(logits[start:end]), sampled=sampled) for start, end, sampled in spans
+            self.verdict(encoder.probabilities(logits[start:end], screened), sampled=sampled)
+            for (start, end, sampled), screened in zip(spans, encoder.screened(readings), strict=True)
         ]
 
     def verdict(self, scores: Sequence[float], sampled: bool = False) -> Verdict:

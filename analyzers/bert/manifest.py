@@ -21,6 +21,8 @@ MANIFEST = "model.json"
 MAX_MANIFEST, MAX_FILES = 262_144, 64 * 1_048_576
 #: Files without which there is no model.
 REQUIRED = ("model.onnx", "tokenizer.json")
+#: The linear screen, which a model may have.
+SCREEN = "screen.npz"
 
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*\Z")]
 File = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z")]
@@ -63,12 +65,20 @@ class Manifest(msgspec.Struct, frozen=True):
     alert: tuple[Share, ...] = ()
     #: What is taken from the calibrated logit of a text of n windows, times ln n, a label.
     length_calibration: tuple[Annotated[float, Meta(ge=0, le=10)], ...] = ()
+    #: Whether each command of a line is judged by itself too, as one more window: see ``analyzers.bert.commands``.
+    commands: bool = False
+    #: What a point of the linear screen's score adds to the calibrated logit of every label, a source; empty: nothing.
+    screen_weights: tuple[Annotated[float, Meta(ge=0, le=10)], ...] = ()
 
 
 def version_of(manifest: Manifest) -> str:
     """Return the version of a model: of its files and of what else the manifest says, for both make its verdicts."""
-    told = msgspec.json.encode(structs.replace(manifest, version=""), order="sorted")
-    return hashlib.sha256(told).hexdigest()[:12]
+    said = msgspec.to_builtins(structs.replace(manifest, version=""))
+    for name in ("commands", "screen_weights"):
+        # Models from before there was such a thing keep their version.
+        if not said[name]:
+            del said[name]
+    return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()[:12]
 
 
 def stamped(manifest: Manifest) -> Manifest:
@@ -127,9 +137,13 @@ def _manifest(raw: bytes) -> Manifest:
             raise ModelError(f"{MANIFEST}: {name} has {len(values)} values for {len(manifest.labels)} labels")
         if not all(map(math.isfinite, values)):
             raise ModelError(f"{MANIFEST}: {name} has a value that is no number")
+    if manifest.screen_weights and len(manifest.screen_weights) != len(SOURCES):
+        raise ModelError(
+            f"{MANIFEST}: screen_weights has {len(manifest.screen_weights)} values, a source each it needs"
+        )
     if manifest.stride >= manifest.max_tokens - 1:
         raise ModelError(f"{MANIFEST}: stride {manifest.stride} leaves gaps between windows of {manifest.max_tokens}")
-    for file in REQUIRED:
+    for file in (*REQUIRED, SCREEN) if manifest.screen_weights else REQUIRED:
         if file not in manifest.sha256:
             raise ModelError(f"{MANIFEST}: sha256 does not name {file}")
     return manifest

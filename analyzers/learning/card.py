@@ -8,9 +8,10 @@ _CARD: Final = """\
 # Model card: Winnow's text model
 
 A BERT encoder of {layers} layers, {width} wide, with {heads} heads and an inner width of {inner}; {parameters:,}
-parameters, weights as int8. Byte-level BPE of {vocabulary:,} tokens of its own, windows of {window} tokens that overlap
-by half. One sigmoid a label: {labels}. The kind of text is the token type: {sources}. What was undone to bring the text
-into its canonical form (version {canonical}) joins the pooled vector.
+parameters, weights as int8. Byte-level BPE of {vocabulary:,} tokens of its own, windows of {window} tokens, each
+{stride} after the one before, and one of each command of a longer line. One sigmoid a label: {labels}. The kind of text
+is the token type: {sources}. What was undone to bring the text into its canonical form (version {canonical}) joins the
+pooled vector. A linear screen of hashed n-grams adds a bounded share of its score to the logits.
 
 ## Meant for
 

@@ -37,6 +37,7 @@ class Calibration(msgspec.Struct, frozen=True):
     length_calibration: tuple[float, ...] = (0.0,) * len(LABELS)
     thresholds: tuple[float, ...] = (0.5,) * len(LABELS)
     alert: tuple[float, ...] = ()
+    screen_weights: tuple[float, ...] = ()
 
 
 def to_onnx(encoder: Encoder, path: Path) -> None:
@@ -139,6 +140,8 @@ def write_folder(folder: Path, tokenizer: Tokenizer, calibration: Calibration, o
             biases=calibration.biases,
             length_calibration=calibration.length_calibration,
             alert=calibration.alert,
+            commands=True,
+            screen_weights=calibration.screen_weights,
         )
     )
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)

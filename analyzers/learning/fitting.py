@@ -77,13 +77,13 @@ def fit(draw: Draw, tokenizer: Tokenizer, how: Fit, checkpoint: Path | None, say
         encoded = encode(tokenizer, epoch(draw(turn), how.seed * 1000 + turn), rng)
         targets = torch.tensor([text.targets for text in encoded], dtype=torch.float32, device=place)
         encoder.train()
-        for part in training_batches(encoded, BATCH, rng):
+        for parts in training_batches(encoded, BATCH, rng):
             for group in optimizer.param_groups:
                 group["lr"] = RATE * _rate((turn + done / len(encoded)) / how.epochs)
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(place.type, dtype=torch.bfloat16):
-                seen = encoder(*_noisy(tensors(part, place), shape)).float()
-            rows, owners = np.unique(part.rows, return_inverse=True)
+                seen = torch.cat([encoder(*_noisy(tensors(part, place), shape)).float() for part in parts])
+            rows, owners = np.unique(np.concatenate([part.rows for part in parts]), return_inverse=True)
             loss = _loss(_greatest(seen, torch.from_numpy(owners).to(place), len(rows)), targets[rows])
             # Of long texts a batch has fewer: each text counts the same.
             loss = loss * (len(rows) / BATCH)
@@ -97,8 +97,8 @@ def fit(draw: Draw, tokenizer: Tokenizer, how: Fit, checkpoint: Path | None, say
                 rate, share = done / (time.monotonic() - began), done / len(encoded)
                 say(f"epoch {turn + 1}/{how.epochs} {share:4.0%} loss {total / done:.4f} {rate:.0f} texts/s")
         if checkpoint is not None:
-            parts: dict[str, Any] = {"encoder": encoder, "mean": mean, "optimizer": optimizer}
-            states = {name: part.state_dict() for name, part in parts.items()}
+            kept: dict[str, Any] = {"encoder": encoder, "mean": mean, "optimizer": optimizer}
+            states = {name: one.state_dict() for name, one in kept.items()}
             _write(checkpoint, {"same": same, "epochs": turn + 1, **states})
     return cast(Encoder, mean.module).eval()
 

@@ -8,12 +8,11 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from analyzers.bert.canonical import SOURCES
 from analyzers.bert.encoder import Encoder as Served
-from analyzers.bert.encoder import Window
+from analyzers.bert.encoder import scores
 from analyzers.bert.manifest import read_folder
 from analyzers.learning import calibrate
 from analyzers.learning.augment import JOINERS, wrap
@@ -27,16 +26,13 @@ WINDOWS: Final = 16
 LONG: Final = 1_500
 
 
-def served_logits(served: Served, texts: list[Prepared]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the greatest logit of each label over a text's windows [N, labels], and how many windows it has."""
-    spans: list[tuple[int, int]] = []
-    windows: list[Window] = []
-    for text, tokens in zip(texts, served.tokens([text.text for text in texts]), strict=True):
-        more, _ = served.windows(tokens, text.source, text.features, WINDOWS)
-        spans.append((len(windows), len(windows) + len(more)))
-        windows += more
-    logits = served.logits(windows).astype(np.float64)
-    return np.array([logits[a:b].max(axis=0) for a, b in spans]), np.array([b - a for a, b in spans])
+def judged(served: Served, texts: list[Prepared]) -> calibrate.Rows:
+    """Return what serving computes of the windows of texts, before it is calibrated."""
+    readings = served.read([(text.text, text.source, text.features) for text in texts], WINDOWS)
+    counts = [len(reading.windows) for reading in readings]
+    logits = served.logits([window for reading in readings for window in reading.windows]).astype(np.float64)
+    screened = [np.zeros(count) for count in counts] if served.screen is None else scores(served.screen, readings)
+    return calibrate.Rows(logits, np.concatenate(screened), np.array(counts), np.array([t.source for t in texts]))
 
 
 def long_benign(texts: list[Text], count: int, seed: int) -> list[Prepared]:
@@ -77,15 +73,12 @@ def ship(
     served = Served.load(folder)
     # Half as they are and half changed, in the shares that training saw.
     seen = epoch(valid, 7_000 + seed)
-    logits, windows = served_logits(served, seen)
+    rows = judged(served, seen)
     targets = np.array([text.targets for text in seen])
-    short = windows == 1
-    long_logits, long_windows = served_logits(served, long_benign(valid, min(LONG, len(valid)), seed))
-    found = calibrate.calibrated(logits[short], targets[short], long_logits, long_windows)
+    long = judged(served, long_benign(valid, min(LONG, len(valid)), seed))
+    found = calibrate.calibrated(rows, targets, long)
     benign = ~(targets == 1).any(axis=1)
-    probable = calibrate.probabilities(
-        found, np.concatenate((logits[benign], long_logits)), np.concatenate((windows[benign], long_windows))
-    )
+    probable = np.concatenate((calibrate.probabilities(found, rows)[benign], calibrate.probabilities(found, long)))
     return write_folder(folder, tokenizer, msgspec.structs.replace(found, alert=calibrate.alerting(probable)), others)
 
 
@@ -98,6 +91,11 @@ def relabel(source: Path, target: Path, others: dict[str, bytes]) -> str:
     (target / "model.onnx").write_bytes(files["model.onnx"])
     tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
     calibration = Calibration(
-        manifest.temperatures, manifest.biases, manifest.length_calibration, manifest.thresholds, manifest.alert
+        manifest.temperatures,
+        manifest.biases,
+        manifest.length_calibration,
+        manifest.thresholds,
+        manifest.alert,
+        manifest.screen_weights,
     )
     return write_folder(target, tokenizer, calibration, others)

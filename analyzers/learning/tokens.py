@@ -11,17 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from analyzers.bert.canonical import part
+from analyzers.bert.commands import commands
 from analyzers.learning.texts import Prepared
 
 PAD, CLS, SEP = 0, 1, 2
 VOCABULARY: Final = 4096
 #: Tokens of a window, [CLS] and [SEP] among them, and how far the next window starts.
 WINDOW: Final = 128
-STRIDE: Final = 64
-#: Tokens that windows share in training, at least: fewer than in serving, for a third less work; and how many windows
-#: of a text are learned from, at most.
+STRIDE: Final = 96
+#: Tokens that windows share in training, at least; and how many windows of a text are learned from, at most, and how
+#: many of its commands.
 SHARED: Final = 30
 LEARNED: Final = 12
+LEARNED_COMMANDS: Final = 24
 #: Cuts a character, of the texts that are cut.
 CUT: Final = 0.12
 #: Digits in groups of three at most, so that no number is a word of its own.
@@ -54,6 +57,8 @@ class Encoded(msgspec.Struct, frozen=True):
     source: int
     features: tuple[float, ...]
     targets: tuple[int, ...]
+    #: Ids and features of each of its commands that is judged by itself too.
+    commands: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...] = ()
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[Prepared], rng: random.Random | None = None) -> list[Encoded]:
@@ -63,14 +68,24 @@ def encode(tokenizer: Tokenizer, texts: Sequence[Prepared], rng: random.Random |
     """
     # A special token's name in a text is text.
     tokenizer.encode_special_tokens = True
+    lines = [commands(text.text, text.source) for text in texts]
+    read = [text.text for text in texts] + [one for some in lines for one in some]
     if rng is None:
-        found = tokenizer.encode_batch([text.text for text in texts], add_special_tokens=False)
+        found = tokenizer.encode_batch(read, add_special_tokens=False)
     else:
-        pieces = [_cut(text.text, rng) for text in texts]
-        found = tokenizer.encode_batch(pieces, is_pretokenized=True, add_special_tokens=False)
+        found = tokenizer.encode_batch(
+            [_cut(text, rng) for text in read], is_pretokenized=True, add_special_tokens=False
+        )
+    own = iter(found[len(texts) :])
     return [
-        Encoded(tuple(tokens.ids), text.source, text.features, text.targets)
-        for tokens, text in zip(found, texts, strict=True)
+        Encoded(
+            tuple(tokens.ids),
+            text.source,
+            text.features,
+            text.targets,
+            tuple((tuple(ids), part(text.features, one)) for one in some if len(ids := next(own).ids) <= WINDOW - 2),
+        )
+        for tokens, text, some in zip(found[: len(texts)], texts, lines, strict=True)
     ]
 
 
@@ -99,6 +114,16 @@ def learned_windows(length: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, length)) for start in starts]
 
 
+#: The place of a text in a list, and ids and features of what is read of it at once.
+Row = tuple[int, tuple[int, ...], tuple[float, ...]]
+
+
+def _rows(place: int, text: Encoded, spans: Sequence[tuple[int, int]], most: int | None = None) -> list[Row]:
+    """Return windows over a text and its commands, ``most`` of them."""
+    found: list[Row] = [(place, text.ids[start:end], text.features) for start, end in spans]
+    return found + [(place, ids, features) for ids, features in text.commands[:most]]
+
+
 class Batch(msgspec.Struct, frozen=True):
     """Inputs of the encoder, and the place of each row's text in the list."""
 
@@ -109,26 +134,28 @@ class Batch(msgspec.Struct, frozen=True):
     rows: NDArray[np.int64]
 
 
-def batch(texts: Sequence[Encoded], parts: Sequence[tuple[int, int, int]]) -> Batch:
-    """Return the windows (text, start, end) as padded arrays."""
-    length = max(end - start for _, start, end in parts) + 2
+def batch(texts: Sequence[Encoded], parts: Sequence[Row]) -> Batch:
+    """Return rows as padded arrays."""
+    length = max(len(read) for _, read, _ in parts) + 2
     ids = np.zeros((len(parts), length), np.int64)
     mask = np.zeros_like(ids)
-    for row, (place, start, end) in enumerate(parts):
-        ids[row, : end - start + 2] = (CLS, *texts[place].ids[start:end], SEP)
-        mask[row, : end - start + 2] = 1
+    for row, (_, read, _) in enumerate(parts):
+        ids[row, : len(read) + 2] = (CLS, *read, SEP)
+        mask[row, : len(read) + 2] = 1
     types = np.array([texts[place].source for place, _, _ in parts], np.int64)
     return Batch(
         input_ids=ids,
         attention_mask=mask,
         token_type_ids=np.repeat(types[:, None], length, axis=1),
-        features=np.array([texts[place].features for place, _, _ in parts], np.float32),
+        features=np.array([features for _, _, features in parts], np.float32),
         rows=np.array([place for place, _, _ in parts], np.int64),
     )
 
 
-def training_batches(texts: Sequence[Encoded], size: int, rng: random.Random) -> Iterator[Batch]:
-    """Yield batches of texts of about one length in random order, of each text all windows, ``size`` of them at most.
+def training_batches(texts: Sequence[Encoded], size: int, rng: random.Random) -> Iterator[list[Batch]]:
+    """Yield texts of about one length in random order, of each all windows, ``size`` of them at most, and its commands.
+
+    What is learned from at once comes as several batches, each of rows of about one length.
 
     A text's label is that of one of its windows, and which one is not known: the loss is of the greatest logit over
     all of them, as in serving. A window by itself would teach that the benign part of a malicious text is malicious.
@@ -138,30 +165,41 @@ def training_batches(texts: Sequence[Encoded], size: int, rng: random.Random) ->
     pool = 50 * size
     for begin in range(0, len(order), pool):
         some = sorted(order[begin : begin + pool], key=lambda place: len(texts[place].ids))
-        groups: list[list[tuple[int, int, int]]] = [[]]
+        groups: list[list[Row]] = [[]]
+        count = 0
         for place in some:
-            parts = [(place, *span) for span in learned_windows(len(texts[place].ids))]
-            if groups[-1] and len(groups[-1]) + len(parts) > size:
+            spans = learned_windows(len(texts[place].ids))
+            if count and count + len(spans) > size:
                 groups.append([])
-            groups[-1] += parts
+                count = 0
+            groups[-1] += _rows(place, texts[place], spans, LEARNED_COMMANDS)
+            count += len(spans)
         rng.shuffle(groups)
         for group in groups:
-            yield batch(texts, group)
+            yield [batch(texts, rows) for rows in _alike(group)]
+
+
+def _alike(rows: list[Row]) -> Iterator[list[Row]]:
+    """Yield rows of about one length: a row that is less than half as long as the first is of the next ones."""
+    rows = sorted(rows, key=lambda row: -len(row[1]))
+    begin = 0
+    for place, row in enumerate(rows):
+        if 2 * (len(row[1]) + 2) < len(rows[begin][1]) + 2:
+            yield rows[begin:place]
+            begin = place
+    yield rows[begin:]
 
 
 def judging_batches(texts: Sequence[Encoded], tokens: int = 16_384) -> Iterator[Batch]:
-    """Yield all windows of all texts, of about one length in a batch."""
+    """Yield all windows and commands of all texts, of about one length in a batch."""
     parts = sorted(
-        ((place, start, end) for place, text in enumerate(texts) for start, end in windows(len(text.ids))),
-        key=lambda part: part[2] - part[1],
+        (row for place, text in enumerate(texts) for row in _rows(place, text, windows(len(text.ids)))),
+        key=lambda row: len(row[1]),
     )
     begin = 0
     while begin < len(parts):
         count = 1
-        while (
-            begin + count < len(parts)
-            and (count + 1) * (parts[begin + count][2] - parts[begin + count][1] + 2) <= tokens
-        ):
+        while begin + count < len(parts) and (count + 1) * (len(parts[begin + count][1]) + 2) <= tokens:
             count += 1
         yield batch(texts, parts[begin : begin + count])
         begin += count

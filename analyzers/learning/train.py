@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from tokenizers import Tokenizer
 from analyzers.bert.canonical import CANONICAL_VERSION, FEATURES, SOURCES, canonical
 from analyzers.bert.encoder import Encoder as Served
 from analyzers.bert.judge import Refused, TextJudge
+from analyzers.bert.manifest import SCREEN
 from analyzers.learning import card, evaluate, report, screen, shipping
 from analyzers.learning.baseline import Baseline
 from analyzers.learning.encoder import Encoder, Shape
@@ -26,11 +28,13 @@ from analyzers.learning.fitting import Fit, Progress, fit, logits
 from analyzers.learning.grammar import templates
 from analyzers.learning.measures import Array
 from analyzers.learning.texts import LABELS, Prepared, Text, epoch, generated, parameters, prepare
-from analyzers.learning.tokens import WINDOW, encode, train_tokenizer
+from analyzers.learning.tokens import STRIDE, WINDOW, encode, train_tokenizer
 from analyzers.learning.trials import read_labelled, read_training
 
 #: Texts of each part of the evaluation, against those of training.
 VALID, TEST = 0.25, 0.15
+#: Real texts of a family that an epoch has, if so many repeats make as many.
+OFTEN, REPEATS = 500, 8
 #: Folds into which families are dealt to be left out, and how much less is trained for each.
 FOLDS: Final = 4
 FOLD_EPOCHS, FOLD_SCALE = 2, 0.5
@@ -91,22 +95,32 @@ class _Sets:
     def train(self, turn: int, seed: int, scale: float = 1.0, without: Sequence[str] = ()) -> list[Text]:
         """Return the texts of an epoch."""
         written = generated("train", self._scale * scale, f"{seed}-{turn}", without)
-        return written + self.parameters["train"] + self._more
+        return written + often(self.parameters["train"]) + self._more
 
-    def valid(self, seed: int) -> list[Text]:
-        return generated("valid", self._scale * VALID, seed) + self.parameters["valid"]
+    def valid(self, seed: int, without: Sequence[str] = ()) -> list[Text]:
+        return generated("valid", self._scale * VALID, seed, without) + self.parameters["valid"]
 
     def test(self, seed: int) -> list[Text]:
         return generated("test", self._scale * TEST, seed)
 
     def told(self) -> dict[str, int]:
         """Return where the texts come from, with how many an epoch has."""
-        found = {"written from our grammars": len(self.train(0, 0)) - len(self.parameters["train"]) - len(self._more)}
-        if self.parameters["train"]:
-            found["HttpParamsDataset (Morzeux, MIT), training part"] = len(self.parameters["train"])
+        payloads = len(often(self.parameters["train"]))
+        found = {"written from our grammars": len(self.train(0, 0)) - payloads - len(self._more)}
+        if payloads:
+            found["HttpParamsDataset (Morzeux, MIT), training part, rare kinds repeated"] = payloads
         if self._more:
             found["sets named by --texts"] = len(self._more)
         return found
+
+
+def often(texts: Sequence[Text]) -> list[Text]:
+    """Return real texts, those of rare families as often as makes ``OFTEN``, ``REPEATS`` times at most.
+
+    Each is changed anew wherever it stands.
+    """
+    sizes = Counter(text.family for text in texts)
+    return [text for text in texts for _ in range(min(max(OFTEN // sizes[text.family], 1), REPEATS))]
 
 
 def _seed(settings: Settings, sets: _Sets, seed: int, others: dict[str, list[Text]], say: Progress) -> dict[str, Any]:
@@ -126,7 +140,7 @@ def _seed(settings: Settings, sets: _Sets, seed: int, others: dict[str, list[Tex
     learned = epoch(first, 9_000 + seed) + epoch(first, 9_500 + seed)
     screened = screen.fit(learned, epoch(valid, 8_000 + seed), seed + 1)
     folder = work / "model"
-    shipping.ship(encoder, tokenizer, valid, folder, seed, {"screen.npz": screened.pack()})
+    shipping.ship(encoder, tokenizer, valid, folder, seed, {SCREEN: screened.pack()})
     say(f"seed {seed}: fitting the baseline")
     baseline = Baseline(seed).fit(learned)
     say(f"seed {seed}: trying both")
@@ -186,7 +200,7 @@ def _fitted(
 
 
 def served(folder: Path) -> evaluate.Judge:
-    """Return the judge that serves a model folder, without its memory and its screen."""
+    """Return the judge that serves a model folder, without its memory; its screen clears nothing."""
     judge = TextJudge(Served.load(folder), size=1)
 
     def judged(texts: Sequence[tuple[str, str]]) -> Array:
@@ -245,6 +259,8 @@ def _run(path: Path, texts: Sequence[Any]) -> NDArray[np.float32]:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # As in serving.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     found = np.full((len(texts), len(LABELS)), -np.inf, np.float32)
     for part in judging_batches(texts):
@@ -266,9 +282,11 @@ def _families(settings: Settings, sets: _Sets, say: Progress) -> dict[str, Any]:
         work.mkdir(parents=True, exist_ok=True)
         say(f"fold {fold + 1}/{FOLDS}: without {', '.join(without)}")
         tokenizer, encoder = _fitted(settings, alone, settings.seed, work, say, without, FOLD_SCALE)
-        shipping.ship(encoder, tokenizer, alone.valid(settings.seed), work / "model", settings.seed, {})
         first = alone.train(0, settings.seed, FOLD_SCALE, without)
-        baseline = Baseline(settings.seed).fit(epoch(first, 9_000) + epoch(first, 9_500))
+        learned, valid = epoch(first, 9_000) + epoch(first, 9_500), alone.valid(settings.seed, without)
+        screened = {SCREEN: screen.fit(learned, epoch(valid, 8_000), 1).pack()}
+        shipping.ship(encoder, tokenizer, valid, work / "model", settings.seed, screened)
+        baseline = Baseline(settings.seed).fit(learned)
         unseen = [
             text
             for part in ("train", "test")
@@ -298,6 +316,7 @@ def _write(settings: Settings, sets: _Sets, told: dict[str, Any]) -> dict[str, A
         **msgspec.structs.asdict(shape),
         "parameters": sizes,
         "window": WINDOW,
+        "stride": STRIDE,
         "labels": ", ".join(LABELS),
         "sources": ", ".join(SOURCES),
         "canonical": CANONICAL_VERSION,
@@ -310,7 +329,7 @@ def _write(settings: Settings, sets: _Sets, told: dict[str, Any]) -> dict[str, A
     others = {
         "CARD.md": card.card(told, words).encode(),
         "report.json": json.dumps(short, indent=1).encode() + b"\n",
-        "screen.npz": (work / "model" / "screen.npz").read_bytes(),
+        SCREEN: (work / "model" / SCREEN).read_bytes(),
     }
     version = shipping.relabel(work / "model", folder, others)
     full = {"model": version, "torch": torch.__version__, **told}

@@ -42,7 +42,10 @@ PAGES: Final = (
     "/search?q=O%27Reilly+books", "/search?q=script+fonts&page=2", "/search?q=order+by+phone",
     "/news?from=2024-01-01&to=2024-02-01", "/download?file=manual.pdf", "/insert-coin", "/select-plan?plan=basic",
 )  # fmt: skip
-MISSING_PAGES: Final = ("/wp-login.php", "/.env", "/old/index.html", "/robots.txt", "/apple-touch-icon.png")
+#: Not /.env: who asks for that looks for secrets, and the text judge says so.
+MISSING_PAGES: Final = (
+    "/wp-login.php", "/.well-known/security.txt", "/old/index.html", "/robots.txt", "/apple-touch-icon.png",
+)  # fmt: skip
 
 _SYSTEM: Final = "C:\\Windows\\System32\\"
 _PROGRAM_FILES: Final = "C:\\Program Files\\"

