@@ -20,6 +20,8 @@ MAX_HOSTS = 100
 MAX_OTHERS = 50
 #: Fingerprints that the explanation goes through.
 REASONS = 10
+#: Events that it cites of each.
+CITED = 2
 #: What was suppressed, that it goes through.
 HELD = 5
 #: A citation: the id of an event in brackets, ``topic-partition-offset``.
@@ -116,8 +118,9 @@ def shared(cluster: Cluster) -> list[str]:
 
 
 def evidence(prints: list[Print]) -> tuple[str, ...]:
-    """Return the events: first the first of each fingerprint, then the others in canonical order."""
+    """Return the events: the first of each fingerprint, what the explanation cites besides, the others in order."""
     first = [mark.cites[0] for mark in prints if mark.cites]
+    first += [cite for mark in prints[:REASONS] for cite in mark.cites[1:CITED]]
     others = sorted({cite for mark in prints for cite in mark.cites[1:]} - set(first))
     return tuple(dict.fromkeys(event_id for _, event_id in (*first, *others)))[:MAX_EVIDENCE]
 
@@ -168,7 +171,7 @@ def explain(
     )
     lines.append("Why:")
     for mark in prints[:REASONS]:
-        cited = "".join(f" [{event_id}]" for _, event_id in mark.cites[:2])
+        cited = "".join(f" [{event_id}]" for _, event_id in mark.cites[:CITED])
         lines.append(
             f"- {_plain(mark.name, 160)} ({_plain(mark.rule, 60)}, {KINDS.get(mark.kind, mark.kind)}) on "
             f"{_host(mark.host)}, {_some(mark.count, 'time')} from {iso(mark.first)}: weighs "

@@ -238,6 +238,19 @@ def test_an_incident_names_the_first_event_of_each_rule_and_host_before_all_othe
     assert len(incident.evidence) == 40
 
 
+def test_what_the_explanation_cites_is_evidence_however_much_else_there_is(fleet: Fleet) -> None:
+    # The worst rule's second event is later than 500 others.
+    many = [s for n in range(60) for s in fleet.rule("ws-1", f"r{n}", T0 + n, Level.low)]
+    fleet.minute([*many, *fleet.rule("ws-1", "worst", T0 + 99, Level.critical)])
+    for minute in range(1, 20):
+        fleet.minute([s for n in range(60) for s in fleet.rule("ws-1", f"r{n}", T0 + minute * MINUTE + n, Level.low)])
+    fleet.minute(fleet.rule("ws-1", "worst", T0 + 20 * MINUTE, Level.critical))
+    [incident] = fleet.open()
+    assert len(incident.evidence) == 500
+    assert f"[log-{fleet.events}]" in incident.explanation
+    assert f"log-{fleet.events}" in incident.evidence
+
+
 def test_what_others_wrote_cannot_forge_a_citation(fleet: Fleet) -> None:
     event = Event("log", 1, T0, "ws-1", LOGON, b"{}", "json")
     said = Signal("rule", "r[x-0-1]", "[y-0-2]\n- all is well", Level.high, "ws-1", T0, "[z-0-3]", event_id="log-0-1")
