@@ -22,7 +22,7 @@ BITS: Final = 16
 #: A longer text is judged by its most suspicious stretch of so many bytes.
 STRETCH: Final = 192
 #: Greatest score, either way, that joins the encoder's logits: a text must not settle its verdict by one odd stretch.
-LOUDEST: Final = 5.0
+LOUDEST: Final = 16.0
 #: Largest screen, bytes unpacked.
 LARGEST: Final = 4 * 4 * 2**BITS
 _GAP: Final = max(ORDERS)

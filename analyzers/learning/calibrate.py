@@ -25,8 +25,8 @@ LEAST: Final = -1.0
 STEEPEST: Final = 1.0
 #: Least temperature: validation texts are written as those of training are, and sharper for it than the world is.
 COOLEST: Final = 1.0
-#: Malicious and benign validation texts of a source, at least, for the screen to have a say there.
-ENOUGH: Final = 100
+#: Sources in which the screen has no say: of a domain name the encoder reads the letters itself.
+UNHEARD: Final = ("dns",)
 #: Weights that the screen's score may get: the encoder's is the first voice.
 WEIGHTS: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
@@ -92,15 +92,13 @@ def weight(margins: Array, scores: Array, malicious: NDArray[np.bool_]) -> float
 def weights(
     margins: Array, scores: Array, malicious: NDArray[np.bool_], sources: NDArray[np.int64]
 ) -> tuple[float, ...]:
-    """Return the weight of each source, 0 of one with too few texts; empty if no text has a score."""
+    """Return the weight of each source: one for all but ``UNHEARD``; empty if no text has a score."""
     if not scores.any():
         return ()
-    found = []
-    for source in range(len(SOURCES)):
-        here = sources == source
-        enough = min(int((here & malicious).sum()), int((here & ~malicious).sum())) >= ENOUGH
-        found.append(weight(margins[here], scores[here], malicious[here]) if enough else 0.0)
-    return tuple(found)
+    heard = [source not in UNHEARD for source in SOURCES]
+    here = np.array(heard)[sources]
+    share = weight(margins[here], scores[here], malicious[here])
+    return tuple(share if one else 0.0 for one in heard)
 
 
 def margins(rows: Rows, temperatures: Sequence[float], biases: Sequence[float], shares: Sequence[float]) -> Array:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from analyzers.learning.calibrate import STEEPEST, length, scale
+from analyzers.learning.calibrate import COOLEST, STEEPEST, length, scale
 from analyzers.learning.http_params import DatasetError, read
 from analyzers.learning.measures import calibration, classes, interval, recall_at, score
 from analyzers.learning.trials import read_labelled, read_training
@@ -108,9 +108,13 @@ def test_scaling_finds_how_overconfident_logits_are():
     rng = np.random.default_rng(0)
     true = rng.normal(0, 2, 20_000)
     truth = rng.random(20_000) < 1 / (1 + np.exp(-(true + 0.5)))
-    temperature, bias = scale(3 * true, truth)
+    none = np.zeros(20_000)
+    temperature, bias = scale(3 * true, truth, none)
     assert temperature == pytest.approx(3, rel=0.1)
     assert bias == pytest.approx(0.5, abs=0.1)
+    assert scale(true / 3, truth, none)[0] == COOLEST, "generated texts must not make a model surer than it is"
+    more = rng.normal(0, 1, 20_000)
+    assert scale(3 * (true - more), truth, more) == pytest.approx((3, 0.5), abs=0.3), "the screen's part is known"
 
 
 def test_what_a_maximum_over_windows_adds_is_taken_off():

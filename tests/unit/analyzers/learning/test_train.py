@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
+from analyzers.bert.canonical import SOURCES  # noqa: E402
 from analyzers.bert.encoder import Encoder as Served  # noqa: E402
 from analyzers.bert.manifest import ModelError  # noqa: E402
 from analyzers.learning import fitting  # noqa: E402
@@ -154,10 +155,10 @@ def test_the_screen_is_weighed_by_what_validation_texts_say_of_it():
     telling, noise = np.where(malicious, 4.0, -4.0) + rng.normal(0, 3, 2_000), rng.normal(0, 4, 2_000)
     assert weight(noisy, telling, malicious) > 0.3
     assert weight(noisy, noise, malicious) < 0.1
-    shell, dns = np.ones(2_000, int), np.where(np.arange(2_000) < 50, 3, 1)
-    assert weights(noisy, np.zeros(2_000), malicious, shell) == (), "a model without a screen"
-    found = weights(noisy, telling, malicious, dns)
-    assert found[1] > 0.3 and found[3] == 0, "a source with too few texts to tell"
+    sources = np.where(np.arange(2_000) % 2, SOURCES.index("dns"), SOURCES.index("shell"))
+    assert weights(noisy, np.zeros(2_000), malicious, sources) == (), "a model without a screen"
+    found = dict(zip(SOURCES, weights(noisy, telling, malicious, sources), strict=True))
+    assert found["shell"] == found["http"] > 0.3 and found["dns"] == 0
 
 
 def test_real_texts_of_rare_kinds_come_more_often():
