@@ -9,7 +9,7 @@ from typing import Literal
 from analyzers.incidents.cluster import Cluster, Print
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.suppressed import Held
-from state.alerts import FLEET, iso
+from state.alerts import FLEET, moment
 from state.incidents import Incident
 
 #: Event and alert ids that an incident names at most.
@@ -152,8 +152,8 @@ def explain(
     count = sum(mark.count for mark in prints)
     rules = len({(mark.kind, mark.rule) for mark in prints})
     lines = [
-        f"What: {_some(rules, 'rule or score', 'rules and scores')} signalled {count:,} times from "
-        f"{iso(cluster.first)} to {iso(cluster.last)}."
+        f"What: {_some(rules, 'rule or score', 'rules and scores')} signalled {_some(count, 'time')} from "
+        f"{_when(cluster.first)} to {_when(cluster.last)}."
     ]
     if tactics:
         techniques = sorted({technique for mark in prints for technique in mark.techniques})
@@ -174,7 +174,7 @@ def explain(
         cited = "".join(f" [{event_id}]" for _, event_id in mark.cites[:CITED])
         lines.append(
             f"- {_plain(mark.name, 160)} ({_plain(mark.rule, 60)}, {KINDS.get(mark.kind, mark.kind)}) on "
-            f"{_host(mark.host)}, {_some(mark.count, 'time')} from {iso(mark.first)}: weighs "
+            f"{_host(mark.host)}, {_some(mark.count, 'time')} from {_when(mark.first)}: weighs "
             f"{mark.best:.1f}{'; ' + _plain(mark.why, 240) if mark.why else ''}.{cited}"
         )
     if len(prints) > REASONS:
@@ -182,12 +182,14 @@ def explain(
     if held:
         said = "; ".join(
             f"{_plain(each.name, 120)} ({_plain(each.rule, 60)}) {_some(each.count, 'time')} on {each.host} from "
-            f"{iso(each.first)} to {iso(each.last)}, by {each.suppression}"
+            f"{_when(each.first)} to {_when(each.last)}, by {each.suppression}"
             for each in held[:HELD]
         )
         lines.append(f"Suppressed, and no part of the risk: {said}{_rest(len(held) - HELD)}.")
     if fleet is not None:
-        at_once = [f"{_plain(mark.name, 120)}, from {iso(mark.first)} to {iso(mark.last)}" for mark in ranked(fleet)]
+        at_once = [
+            f"{_plain(mark.name, 120)}, from {_when(mark.first)} to {_when(mark.last)}" for mark in ranked(fleet)
+        ]
         see = f" (incident {fleet.id})" if fleet.told else ""
         lines.append(f"In the whole fleet meanwhile{see}: {'; '.join(at_once[:3])}{_rest(len(at_once) - 3)}.")
     lines.append(f"Next: {'; '.join(_next(prints, hosts, tactics))}.")
@@ -209,7 +211,12 @@ def _next(prints: list[Print], hosts: list[str], tactics: tuple[str, ...]) -> li
 
 def _where(host: str, prints: list[Print]) -> str:
     own = [mark for mark in prints if mark.host == host]
-    return f"{_host(host)} ({_some(len(own), 'rule')}, since {iso(min(mark.first for mark in own))})"
+    return f"{_host(host)} ({_some(len(own), 'rule')}, since {_when(min(mark.first for mark in own))})"
+
+
+def _when(time: int) -> str:
+    """Return a time for people, to the second; events say it to the microsecond."""
+    return f"{moment(time):%Y-%m-%d %H:%M:%S}Z"
 
 
 def _host(host: str) -> str:
