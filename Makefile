@@ -13,7 +13,7 @@ STAMP := $(VENV)/winnow.stamp
 VERSIONS := 3.12 3.11
 PYTHON ?=
 # Tests that run at a time: most of them wait for servers. Each process has servers of its own.
-JOBS ?= 3
+JOBS ?= 2
 FITS := import sys, ensurepip; sys.exit(f"{sys.version_info[0]}.{sys.version_info[1]}" not in "$(VERSIONS)".split())
 MINOR := import sys; print(sys.version_info[:2])
 
