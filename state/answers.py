@@ -98,6 +98,11 @@ class Answers:
             self._quick.put(answers)
 
 
+def release(connection: psycopg.Connection[Any], owner: str) -> None:
+    """Let others ask what ``owner`` has asked and has no answer to, within the caller's transaction."""
+    connection.execute("DELETE FROM llm_answers WHERE owner = %s AND answer IS NULL", (owner,))
+
+
 def remember(connection: psycopg.Connection[Any], told: Remembered) -> None:
     """Store an answer within the caller's transaction."""
     connection.execute(

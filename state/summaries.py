@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from state.alerts import Level
-from state.answers import Remembered, remember
+from state.answers import Remembered, release, remember
 from state.budget import settle
 from state.postgres import clean, clean_key, explained
 from state.triage import Settlement
@@ -225,7 +225,7 @@ class SummaryQueue:
                 "attempts = attempts - %s, not_before = now() + make_interval(secs => %s) WHERE owner = %s",
                 (clean(reason)[:200], 0 if counted else 1, seconds, claimed.owner),
             )
-            connection.execute("DELETE FROM llm_answers WHERE owner = %s AND answer IS NULL", (claimed.owner,))
+            release(connection, claimed.owner)
 
     def finish(
         self,
@@ -249,7 +249,7 @@ class SummaryQueue:
                 settle(connection, settlement.call, settlement.spent, settlement.outcome)
             if remembered is not None:
                 remember(connection, remembered)
-            connection.execute("DELETE FROM llm_answers WHERE owner = %s AND answer IS NULL", (claimed.owner,))
+            release(connection, claimed.owner)
             if not text:
                 return (
                     connection.execute(

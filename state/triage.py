@@ -13,7 +13,7 @@ import msgspec
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from state.answers import Remembered, remember
+from state.answers import Remembered, release, remember
 from state.budget import settle
 from state.escalations import Escalation, LlmVerdict, decode_escalation
 from state.postgres import clean, clean_key, explained
@@ -132,7 +132,7 @@ class TriageQueue:
                 "attempts = attempts - %s, not_before = now() + make_interval(secs => %s) WHERE owner = %s",
                 (clean(fault)[:200], 0 if counted else 1, seconds, claimed.owner),
             )
-            connection.execute("DELETE FROM llm_answers WHERE owner = %s AND answer IS NULL", (claimed.owner,))
+            release(connection, claimed.owner)
 
     def finish(
         self,
@@ -150,7 +150,7 @@ class TriageQueue:
                 settle(connection, settlement.call, settlement.spent, settlement.outcome)
             if remembered is not None:
                 remember(connection, remembered)
-            connection.execute("DELETE FROM llm_answers WHERE owner = %s AND answer IS NULL", (claimed.owner,))
+            release(connection, claimed.owner)
             return _decide(connection, "owner = %s", claimed.owner, verdict)
 
     def finish_waiting(self, which: str, value: Any, decide: Callable[[Escalation, str], LlmVerdict | None]) -> int:

@@ -71,6 +71,7 @@ def unpack(archive: Path, target: Path, only: Sequence[str] = ()) -> Unpacked:
     try:
         with zipfile.ZipFile(archive) as opened:
             return _unpack(opened, target, only)
+    # NotImplementedError is zipfile's, of a compression that it does not know; RuntimeError, of an encrypted entry.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError, RuntimeError) as error:
         raise Unsupported(f"not a sound zip archive: {' '.join(str(error).split())[:200]}") from error
 
