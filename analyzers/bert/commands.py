@@ -6,13 +6,11 @@ import re
 from typing import Final
 
 from analyzers.bert.canonical import SOURCES
-from analyzers.bert.excerpt import spread
 
 #: Characters of a text that is read as a whole only: among so few one command does not hide another.
 SHORT: Final = 96
-#: Characters of a command that is looked at by itself, at least; and commands of a text, at most.
+#: Characters of a command that is looked at by itself, at least.
 LEAST: Final = 4
-MOST: Final = 64
 #: What ends a command. A pipe does not: what it joins means something together. Nor does ``&`` in a redirection.
 _SHELL: Final = re.compile(r"\n|&&|\|\||;|(?<![<>&0-9])&(?![&>])")
 _POWERSHELL: Final = re.compile(r"\n|;|&&|\|\|")
@@ -23,8 +21,7 @@ _CUTS: Final = tuple({"shell": _SHELL, "unknown": _SHELL, "powershell": _POWERSH
 def commands(text: str, source: int) -> list[str]:
     """Return the commands of a text in canonical form, each once, where it has several; quotes are not looked at.
 
-    A quote may be left open by what stands around a command, so it is no shelter. Of more than ``MOST`` commands half
-    are from the head, a quarter from the tail, the rest from between. ``source`` is a place in ``SOURCES``.
+    A quote may be left open by what stands around a command, so it is no shelter. ``source`` is a place in ``SOURCES``.
 
     >>> line = "cd /srv/app && git pull --rebase && make build; systemctl restart app.service || echo it did not start"
     >>> commands(line, SOURCES.index("shell"))[1:4]
@@ -36,6 +33,4 @@ def commands(text: str, source: int) -> list[str]:
     if cut is None or len(text) <= SHORT:
         return []
     found = list(dict.fromkeys(part for some in cut.split(text) if len(part := some.strip()) >= LEAST))
-    if len(found) < 2:
-        return []
-    return [found[place] for place in spread(len(found), MOST)]
+    return found if len(found) > 1 else []

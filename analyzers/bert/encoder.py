@@ -22,6 +22,8 @@ Floats = npt.NDArray[np.float64]
 
 #: Tokens of a batch, padding included. More cost as much each, and fewer more.
 BATCH_TOKENS = 512
+#: Commands of a text that are judged by themselves, those that the screen finds most suspicious.
+ALONE = 4
 
 
 class Window(msgspec.Struct, frozen=True, gc=False):
@@ -31,6 +33,8 @@ class Window(msgspec.Struct, frozen=True, gc=False):
     #: Index of the source in the model's token types.
     source: int
     features: tuple[float, ...]
+    #: Which of the text's tokens it begins with; 0 for a command.
+    start: int = 0
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
@@ -40,9 +44,16 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     windows: list[Window]
     #: Whether those over the whole are all that there are.
     whole: bool
+    #: How many windows and commands there are, read or not.
+    among: int
     #: The whole text in canonical form, then those commands.
     parts: tuple[str, ...]
     source: int
+
+    @property
+    def over_whole(self) -> int:
+        """Return how many windows are over the whole."""
+        return len(self.windows) - len(self.parts) + 1
 
 
 def scores(screen: Screen, readings: Sequence[Reading]) -> list[Floats]:
@@ -54,7 +65,7 @@ def scores(screen: Screen, readings: Sequence[Reading]) -> list[Floats]:
     found, start = [], 0
     for reading in readings:
         own = every[start : start + len(reading.parts)].astype(np.float64)
-        found.append(np.concatenate((np.repeat(own[:1], len(reading.windows) - len(own) + 1), own[1:])))
+        found.append(np.concatenate((np.repeat(own[:1], reading.over_whole), own[1:])))
         start += len(own)
     return found
 
@@ -98,6 +109,8 @@ class Encoder:
                 files["model.onnx"], options, providers=["CPUExecutionProvider"]
             )
             largest = self._tokenizer.get_vocab_size()
+            # Of byte-level tokens each character stands for a byte.
+            self._sizes = np.array([len(self._tokenizer.id_to_token(number) or "") for number in range(largest)])
             if max(manifest.cls, manifest.sep, manifest.pad) >= largest:
                 raise ModelError(f"a special token is beyond the {largest:,} of the tokenizer")
             #: The model's linear screen; None: it has none.
@@ -129,35 +142,62 @@ class Encoder:
         found = self._tokenizer.encode(text, add_special_tokens=False)
         return list(zip(found.ids, found.offsets, strict=True))
 
-    def windows(
-        self, tokens: Sequence[int], source: int, features: tuple[float, ...], most: int
-    ) -> tuple[list[Window], bool]:
-        """Return overlapping windows over a text's tokens, and whether these are all.
-
-        Of more than ``most`` half are from the head, a quarter from the tail, the rest spread over what is between.
-        """
-        starts = range(0, max(len(tokens) - self._room, 0) + self.manifest.stride, self.manifest.stride)
-        kept = [starts[place] for place in spread(len(starts), most)]
-        return [Window(tokens[at : at + self._room], source, features) for at in kept], len(kept) == len(starts)
-
-    def alone(self, text: str, source: int) -> list[tuple[str, list[int]]]:
-        """Return the commands of a text in canonical form that this model judges by themselves too, and their tokens.
-
-        A command that is longer than a window is none of them: it fills those over the whole.
-        """
-        some = commands(text, source) if self.manifest.commands else []
-        return [pair for pair in zip(some, self.tokens(some), strict=True) if len(pair[1]) <= self._room]
-
     def read(self, forms: Sequence[tuple[str, int, tuple[float, ...]]], most: int) -> list[Reading]:
-        """Return what is read of each text (canonical form, source, features): of the whole at most so many windows."""
+        """Return what is read of each text (canonical form, source, features).
+
+        These are overlapping windows over the whole, ``most`` of them, and of the commands of a line that has several
+        ``ALONE``. Of more the most suspicious by the screen are read; of a model that has none half from the head, a
+        quarter from the tail and the rest from between. A command longer than a window fills those over the whole.
+        """
+        tokens = self.tokens([text for text, _, _ in forms])
+        starts = [
+            range(0, max(len(ids) - self._room, 0) + self.manifest.stride, self.manifest.stride) for ids in tokens
+        ]
+        sources = [source for _, source, _ in forms]
+        stretches = [
+            self._stretches(text, ids, some) if len(some) > most else [""] * len(some)
+            for (text, _, _), ids, some in zip(forms, tokens, starts, strict=True)
+        ]
+        lines = [commands(text, source) if self.manifest.commands else [] for text, source, _ in forms]
+        kept = self._suspicious(stretches, sources, most)
+        counts = [len(some) for some in lines]
+        lines = [
+            [some[place] for place in places]
+            for some, places in zip(lines, self._suspicious(lines, sources, ALONE), strict=True)
+        ]
+        alone = iter(self.tokens([one for some in lines for one in some]))
         found = []
-        for (text, source, features), tokens in zip(forms, self.tokens([text for text, _, _ in forms]), strict=True):
-            windows, whole = self.windows(tokens, source, features, most)
-            alone = self.alone(text, source)
-            own = [Window(ids, source, part(features, one)) for one, ids in alone]
-            parts = (text, *(one for one, _ in alone))
-            found.append(Reading([*windows, *own], whole, parts, source))
+        rows = zip(forms, tokens, starts, kept, lines, counts, strict=True)
+        for (text, source, features), ids, at, places, some, count in rows:
+            windows = [Window(ids[at[n] : at[n] + self._room], source, features, at[n]) for n in places]
+            own = [(one, read) for one in some if len(read := next(alone)) <= self._room]
+            windows += [Window(read, source, part(features, one)) for one, read in own]
+            # What is read is the most suspicious of all, so chance had as many tries.
+            among = max(len(at) + count, len(windows))
+            found.append(Reading(windows, len(places) == len(at), among, (text, *(one for one, _ in own)), source))
         return found
+
+    def _stretches(self, text: str, ids: Sequence[int], starts: Sequence[int]) -> list[str]:
+        """Return what a text's windows from those tokens on are of."""
+        raw, ends = text.encode(), np.append(0, np.cumsum(self._sizes[ids]))
+        last = len(ids)
+        return [raw[ends[at] : ends[min(at + self._room, last)]].decode(errors="replace") for at in starts]
+
+    def _suspicious(self, groups: Sequence[Sequence[str]], sources: Sequence[int], most: int) -> list[list[int]]:
+        """Return the places of ``most`` texts of each group, in their order."""
+        kept = [spread(len(group), most) for group in groups]
+        large = [index for index, group in enumerate(groups) if len(group) > most]
+        if self.screen is None or not large:
+            return kept
+        each = [(text, sources[index]) for index in large for text in groups[index]]
+        found = self.screen.scores([text for text, _ in each], [source for _, source in each])
+        begin = 0
+        for index in large:
+            end = begin + len(groups[index])
+            # The first ones of those alike.
+            kept[index] = sorted(np.argsort(-found[begin:end], kind="stable")[:most].tolist())
+            begin = end
+        return kept
 
     def logits(self, windows: Sequence[Window]) -> Array:
         """Return the logits, windows x labels, each independent of the other windows."""
@@ -185,17 +225,18 @@ class Encoder:
         found = scores(self.screen, readings)
         return [weights[reading.source] * some for reading, some in zip(readings, found, strict=True)]
 
-    def probabilities(self, logits: Array, screened: Floats | None = None) -> list[float]:
+    def probabilities(self, logits: Array, screened: Floats | None = None, among: int = 1) -> list[float]:
         """Return the probability of each label for one text, from the logits of its windows (windows x labels).
 
-        The greatest of n windows is greater by chance alone: what training found of that, by ln n, is taken off.
+        The greatest of n windows is greater by chance alone: what training found of that, by ln n, is taken off; n is
+        how many they are ``among``.
         ``screened`` is what the screen adds to each. It reads letters where the encoder reads words: what either misses
         the other often finds.
         """
         margins = logits.astype(np.float64) / self._scale
         if screened is not None:
             margins += screened[:, None]
-        best = margins.max(axis=0) + self._bias - self._longer * math.log(len(logits))
+        best = margins.max(axis=0) + self._bias - self._longer * math.log(among)
         # Six decimals: what remains of rounding inside the libraries is far below.
         return [round(float(p), 6) for p in 1.0 / (1.0 + np.exp(-np.clip(best, -60.0, 60.0)))]
 

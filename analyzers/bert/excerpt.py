@@ -11,6 +11,8 @@ HEAD: Final = 32_768
 TAIL: Final = 16_000
 SAMPLES: Final = 4
 SAMPLE: Final = 4_000
+#: Windows of a text that the encoder reads, at most, unless the settings say otherwise.
+WINDOWS: Final = 8
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -58,23 +58,20 @@ def explain(judge: TextJudge, text: str, source: str) -> list[Part]:
 def _telling(judge: TextJudge, form: Canonical, source: int) -> tuple[int, Canonical]:
     """Return where the window or command of a canonical text with the highest score begins, and itself."""
     encoder = judge.encoder
-    pieces = encoder.pieces(form.text)
-    windows, whole = encoder.windows(range(len(pieces)), source, form.features, judge.windows)
-    # Those over the whole, then those of commands.
     (reading,) = encoder.read([(form.text, source, form.features)], judge.windows)
-    if whole and len(reading.windows) == 1:
+    if reading.whole and len(reading.windows) == 1:
         return 0, form
     logits, (screened,) = encoder.logits(reading.windows), encoder.screened([reading])
     rows = [slice(row, row + 1) for row in range(len(logits))]
     best_of = [max(encoder.probabilities(logits[at], screened[at])) for at in rows]
     row = best_of.index(max(best_of))
-    if row >= len(windows):
-        command = reading.parts[1 + row - len(windows)]
+    if row >= reading.over_whole:
+        command = reading.parts[1 + row - reading.over_whole]
         return form.text.find(command), structs.replace(form, text=command, features=part(form.features, command))
-    if whole and len(windows) == 1:
+    if reading.whole and reading.over_whole == 1:
         return 0, form
-    best = windows[row]
-    start, end = pieces[best.tokens[0]][1][0], pieces[best.tokens[-1]][1][1]
+    best, pieces = reading.windows[row], encoder.pieces(form.text)
+    start, end = pieces[best.start][1][0], pieces[best.start + len(best.tokens) - 1][1][1]
     return start, structs.replace(form, text=form.text[start:end])
 
 

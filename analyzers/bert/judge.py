@@ -11,8 +11,8 @@ import msgspec
 
 from analyzers.bert.cache import Remembered
 from analyzers.bert.canonical import SOURCES, Canonical, canonical
-from analyzers.bert.encoder import Encoder, Window
-from analyzers.bert.excerpt import excerpt
+from analyzers.bert.encoder import Encoder
+from analyzers.bert.excerpt import WINDOWS, excerpt
 
 #: The label of a text that no other label is sure enough about.
 BENIGN = "benign"
@@ -74,7 +74,7 @@ class TextJudge:
         self,
         encoder: Encoder,
         size: int = 50_000,
-        windows: int = 16,
+        windows: int = WINDOWS,
         store: Store | None = None,
         screened: bool = False,
     ) -> None:
@@ -184,18 +184,15 @@ class TextJudge:
     def encode(self, forms: Sequence[tuple[Canonical, int, bool]]) -> list[Verdict]:
         """Return the encoder's verdicts on (form, place of the source, whether it was cut), past every memory."""
         encoder = self.encoder
-        windows: list[Window] = []
-        spans: list[tuple[int, int, bool]] = []
         readings = encoder.read([(form.text, source, form.features) for form, source, _ in forms], self.windows)
-        for reading, (_, _, cut) in zip(readings, forms, strict=True):
-            start = len(windows)
-            windows += reading.windows
-            spans.append((start, len(windows), cut or not reading.whole))
-        logits = encoder.logits(windows)
-        return [
-            self.verdict(encoder.probabilities(logits[start:end], screened), sampled=sampled)
-            for (start, end, sampled), screened in zip(spans, encoder.screened(readings), strict=True)
-        ]
+        logits = encoder.logits([window for reading in readings for window in reading.windows])
+        found, start = [], 0
+        for reading, screened, (_, _, cut) in zip(readings, encoder.screened(readings), forms, strict=True):
+            end = start + len(reading.windows)
+            scores = encoder.probabilities(logits[start:end], screened, reading.among)
+            found.append(self.verdict(scores, sampled=cut or not reading.whole))
+            start = end
+        return found
 
     def verdict(self, scores: Sequence[float], sampled: bool = False) -> Verdict:
         """Return the verdict that probabilities of the labels come to."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from analyzers.bert.excerpt import WINDOWS
+
 
 class BertSettings(BaseModel):
     """How texts that events carry are judged."""
@@ -29,7 +31,10 @@ class BertSettings(BaseModel):
         description="Probability below which no text alerts; the model may ask more; domain names need .999.",
     )
     windows: int = Field(
-        default=16, ge=1, le=1_024, description="Windows of a long text that are read: its head, tail and samples."
+        default=WINDOWS,
+        ge=1,
+        le=1_024,
+        description="Windows of a long text that are read: the most suspicious by the model's screen.",
     )
     screen: bool = Field(
         default=False, description="Whether a linear screen spares the encoder texts that are plainly benign."

@@ -40,6 +40,8 @@ class Rows(msgspec.Struct, frozen=True):
     scores: Array
     #: Windows of each text.
     counts: NDArray[np.int64]
+    #: How many these are the most suspicious of.
+    among: NDArray[np.int64]
     #: Source of each text, its place in ``SOURCES``.
     sources: NDArray[np.int64]
 
@@ -113,7 +115,7 @@ def margins(rows: Rows, temperatures: Sequence[float], biases: Sequence[float], 
 def probabilities(found: Calibration, rows: Rows) -> Array:
     """Return the probabilities [texts, labels] that serving gives."""
     seen = margins(rows, found.temperatures, found.biases, found.screen_weights)
-    seen -= np.log(rows.counts)[:, None] * np.array(found.length_calibration)
+    seen -= np.log(rows.among)[:, None] * np.array(found.length_calibration)
     out: Array = 1 / (1 + np.exp(-np.clip(seen, -60, 60)))
     return out
 
@@ -150,6 +152,6 @@ def calibrated(rows: Rows, targets: NDArray[np.int64], long: Rows) -> Calibratio
     return Calibration(
         temperatures=tuple(round(temperature, 4) for temperature in temperatures),
         biases=tuple(round(bias, 4) for bias in biases),
-        length_calibration=tuple(length(seen[:, place], long.counts) for place in range(seen.shape[1])),
+        length_calibration=tuple(length(seen[:, place], long.among) for place in range(seen.shape[1])),
         screen_weights=shares,
     )

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from analyzers.bert.canonical import SOURCES
 from analyzers.bert.encoder import Encoder as Served
 from analyzers.bert.encoder import scores
+from analyzers.bert.excerpt import WINDOWS
 from analyzers.bert.manifest import read_folder
 from analyzers.learning import calibrate
 from analyzers.learning.augment import JOINERS, wrap
@@ -20,8 +21,9 @@ from analyzers.learning.encoder import Encoder
 from analyzers.learning.export import Calibration, quantise, to_onnx, write_folder
 from analyzers.learning.texts import Prepared, Text, benign_pool, epoch, prepare
 
-#: Windows of a long text that are read, as in serving.
-WINDOWS: Final = 16
+#: Characters of such a text, most of them near the least.
+SHORTEST: Final = 700
+LONGEST: Final = 12_000
 #: Long benign texts that the correction for length is taken from, and short ones beside them.
 LONG: Final = 1_500
 
@@ -32,18 +34,20 @@ def judged(served: Served, texts: list[Prepared]) -> calibrate.Rows:
     counts = [len(reading.windows) for reading in readings]
     logits = served.logits([window for reading in readings for window in reading.windows]).astype(np.float64)
     screened = [np.zeros(count) for count in counts] if served.screen is None else scores(served.screen, readings)
-    return calibrate.Rows(logits, np.concatenate(screened), np.array(counts), np.array([t.source for t in texts]))
+    among, sources = [reading.among for reading in readings], [text.source for text in texts]
+    return calibrate.Rows(logits, np.concatenate(screened), np.array(counts), np.array(among), np.array(sources))
 
 
 def long_benign(texts: list[Text], count: int, seed: int) -> list[Prepared]:
-    """Return benign texts, half of them alone, half of several joined to many windows."""
+    """Return benign texts, half of them alone, half of several joined to many windows, up to ``LONGEST`` characters."""
     rng = random.Random(f"long-{seed}")
     pool = {source: some for source, some in benign_pool(texts).items() if source in ("shell", "powershell", "http")}
     found = []
     for place in range(2 * count):
         source = rng.choice(sorted(pool))
         text = rng.choice(pool[source])
-        while place % 2 and len(text) < 700:
+        size = SHORTEST * (LONGEST / SHORTEST) ** rng.random()
+        while place % 2 and len(text) < size:
             text = wrap(text, rng, pool[source], JOINERS[source], (2, 2))
         found.append(prepare(Text(text, source, (), "long"), rng.choice((source, SOURCES[-1]))))
     return found

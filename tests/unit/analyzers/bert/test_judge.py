@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from analyzers.bert.canonical import canonical
-from analyzers.bert.commands import MOST
-from analyzers.bert.encoder import Encoder
+from analyzers.bert.encoder import ALONE, Encoder
 from analyzers.bert.judge import BENIGN, MAX_CHARACTERS, Refused, TextJudge, Verdict, place_of
 from analyzers.bert.manifest import BUILTIN_MODEL
 from analyzers.bert.screen import LOUDEST
@@ -140,7 +139,7 @@ def test_each_command_of_a_line_is_judged_by_itself_too(changed: Callable[..., P
     # As often as it stands there, a command is read once, and of very many only some.
     many = "; ".join(["ls -la /tmp"] * 500 + [f"rm /tmp/{number}" for number in range(500)])
     (read,) = with_them.read([(many, place_of("shell"), form.features)], 16)
-    assert not read.whole and len(read.windows) == 16 + MOST
+    assert not read.whole and len(read.windows) == 16 + ALONE and read.among > 500
 
 
 def _logit(verdict: Verdict) -> float:
@@ -162,17 +161,33 @@ def test_the_screen_moves_a_verdict_by_a_bounded_step(changed: Callable[..., Pat
             assert more.min() - 0.01 <= _logit(after) - _logit(before) <= more.max() + 0.01
 
 
-def test_windows_cover_a_text_that_fits_and_spread_over_one_that_does_not(encoder: Encoder) -> None:
-    room, stride = encoder.manifest.max_tokens - 2, encoder.manifest.stride
-    features = (0.0,) * len(encoder.manifest.features)
-    for length in (1, room, room + 1, room + stride, room + stride + 1, 5 * room):
-        windows, whole = encoder.windows(range(length), 0, features, 1_000)
-        assert whole and {token for window in windows for token in window.tokens} == set(range(length))
-        assert max(len(window.tokens) for window in windows) <= room
-    windows, whole = encoder.windows(range(100 * room), 0, features, 16)
-    assert not whole and len(windows) == 16
-    assert windows[0].tokens[0] == 0 and windows[-1].tokens[-1] == 100 * room - 1
-    assert any(30 * room < window.tokens[0] < 60 * room for window in windows)
+def _tokens(encoder: Encoder, text: str, most: int) -> tuple[list[int], list[set[int]], bool]:
+    """Return the tokens of a text, which of them each window is over, and whether the windows are all."""
+    (read,) = encoder.read([(text, place_of("http"), (0.0,) * len(encoder.manifest.features))], most)
+    ids = encoder.tokens([text])[0]
+    for window in read.windows:
+        assert list(window.tokens) == ids[window.start : window.start + len(window.tokens)]
+    return ids, [set(range(one.start, one.start + len(one.tokens))) for one in read.windows], read.whole
+
+
+def test_windows_cover_a_text_that_fits_and_of_a_longer_one_the_most_suspicious_parts(encoder: Encoder) -> None:
+    room = encoder.manifest.max_tokens - 2
+    for words in (1, 50, 150, 400, 800):
+        ids, spans, whole = _tokens(encoder, "what is written here, ü, " * words, 1_000)
+        assert whole and set[int]().union(*spans) == set(range(len(ids)))
+        assert max(map(len, spans)) <= room
+    line, attack = "a letter about the garden and the weather ", "' union select password, 1, 2 from users -- "
+    for place in (0, 3_000, 9_900):
+        ids, spans, whole = _tokens(encoder, line * place + attack + line * (10_000 - place), 4)
+        begin = len(encoder.tokens([line * place])[0])
+        # Also where head, tail and samples would miss it.
+        assert not whole and len(spans) == 4 and any({begin + 1, begin + 5} <= span for span in spans)
+    # A model without a screen cannot say, so these are spread.
+    plain = Encoder.load(BUILTIN_MODEL)
+    plain.screen = None
+    ids, spans, whole = _tokens(plain, "what is written here, ü, " * 2_000, 16)
+    assert not whole and len(spans) == 16 and 0 in spans[0] and len(ids) - 1 in spans[-1]
+    assert any(0.3 < min(span) / len(ids) < 0.6 for span in spans)
 
 
 def test_a_text_beyond_the_limit_is_refused_with_the_reason(judge: TextJudge) -> None:
