@@ -76,6 +76,7 @@ WRAPPED: Final[dict[str, Change]] = {
     "64 characters each side": _characters(64, "shell"),
     "256 characters each side": _characters(256, "shell"),
     "4 commands each side": lambda text, rng, benign: wrap(text, rng, benign, UNSEEN_JOINERS["shell"], (4, 4)),
+    "40 commands each side": lambda text, rng, benign: wrap(text, rng, benign, UNSEEN_JOINERS["shell"], (40, 40)),
 }
 #: HTTP parameters written in other ways.
 ENCODED: Final[dict[str, Change]] = {
