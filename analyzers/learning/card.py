@@ -9,9 +9,10 @@ _CARD: Final = """\
 
 A BERT encoder of {layers} layers, {width} wide, with {heads} heads and an inner width of {inner}; {parameters:,}
 parameters, weights as int8. Byte-level BPE of {vocabulary:,} tokens of its own, windows of {window} tokens, each
-{stride} after the one before, and one of each command of a longer line. One sigmoid a label: {labels}. The kind of text
-is the token type: {sources}. What was undone to bring the text into its canonical form (version {canonical}) joins the
-pooled vector. A linear screen of hashed n-grams adds a bounded share of its score to the logits.
+{stride} after the one before, and one of each of the most suspicious commands of a longer line. One sigmoid a label:
+{labels}. The kind of text is the token type: {sources}. What was undone to bring the text into its canonical form
+(version {canonical}) joins the pooled vector. A linear screen of hashed n-grams adds a bounded share of its score to
+the logits.
 
 ## Meant for
 
@@ -38,7 +39,8 @@ the same kind of texts, beside every figure.
 - Administration looks like an attack: searches for set-user-ID files, port checks by bash, installers piped into a
   shell.
 - Domain names are judged by their letters alone. A benign name made by a machine looks like one made by malware.
-- Of a long text head, tail and samples are read. What is hidden deeper than five layers of encoding is not seen.
+- Of a long text the parts are read that the screen finds most suspicious; of one over 65,536 characters head, tail and
+  samples of them. What is hidden deeper than five layers of encoding is not seen.
 - Whoever knows the model can write a text that it takes for benign.
 """
 

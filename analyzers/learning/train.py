@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -27,35 +26,16 @@ from analyzers.learning.export import quantise, softened, to_onnx
 from analyzers.learning.fitting import Fit, Progress, fit, logits
 from analyzers.learning.grammar import templates
 from analyzers.learning.measures import Array
-from analyzers.learning.texts import LABELS, Prepared, Text, epoch, generated, parameters, prepare
+from analyzers.learning.sets import Sets, Settings
+from analyzers.learning.texts import LABELS, Prepared, Text, epoch, generated, prepare
 from analyzers.learning.tokens import STRIDE, WINDOW, encode, train_tokenizer
-from analyzers.learning.trials import read_labelled, read_training
+from analyzers.learning.trials import read_labelled
 
-#: Texts of each part of the evaluation, against those of training.
-VALID, TEST = 0.25, 0.15
-#: Real texts of a family that an epoch has, if so many repeats make as many.
-OFTEN, REPEATS = 500, 8
 #: Folds into which families are dealt to be left out, and how much less is trained for each.
 FOLDS: Final = 4
 FOLD_EPOCHS, FOLD_SCALE = 2, 0.5
 #: Families that are left out in turn.
 LEFT_OUT: Final = ("reverse-", "sqli-")
-
-
-class Settings(msgspec.Struct, frozen=True):
-    """What is trained and on what."""
-
-    out: Path
-    http_params: tuple[Path, ...] = ()
-    texts: tuple[Path, ...] = ()
-    tests: tuple[Path, ...] = ()
-    test_source: str = "shell"
-    scale: float = 0.5
-    epochs: int = 4
-    seed: int = 0
-    seeds: int = 1
-    threads: int = 1
-    leave_out: bool = False
 
 
 def train(settings: Settings, say: Progress) -> dict[str, Any]:
@@ -65,7 +45,7 @@ def train(settings: Settings, say: Progress) -> dict[str, Any]:
     a run goes on.
     """
     others = {path.name: read_labelled(path, settings.test_source) for path in settings.tests}
-    sets = _Sets(settings)
+    sets = Sets(settings)
     results = []
     for seed in range(settings.seed, settings.seed + settings.seeds):
         results.append(_seed(settings, sets, seed, others, say))
@@ -81,49 +61,7 @@ def train(settings: Settings, say: Progress) -> dict[str, Any]:
     return _write(settings, sets, told)
 
 
-class _Sets:
-    """The texts of a training."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._scale = settings.scale
-        paths = settings.http_params
-        self.parameters = {
-            part: [text for path in paths for text in parameters(path, part)] for part in ("train", "valid", "test")
-        }
-        self._more = [text for path in settings.texts for text in read_training(path)]
-
-    def train(self, turn: int, seed: int, scale: float = 1.0, without: Sequence[str] = ()) -> list[Text]:
-        """Return the texts of an epoch."""
-        written = generated("train", self._scale * scale, f"{seed}-{turn}", without)
-        return written + often(self.parameters["train"]) + self._more
-
-    def valid(self, seed: int, without: Sequence[str] = ()) -> list[Text]:
-        return generated("valid", self._scale * VALID, seed, without) + self.parameters["valid"]
-
-    def test(self, seed: int) -> list[Text]:
-        return generated("test", self._scale * TEST, seed)
-
-    def told(self) -> dict[str, int]:
-        """Return where the texts come from, with how many an epoch has."""
-        payloads = len(often(self.parameters["train"]))
-        found = {"written from our grammars": len(self.train(0, 0)) - payloads - len(self._more)}
-        if payloads:
-            found["HttpParamsDataset (Morzeux, MIT), training part, rare kinds repeated"] = payloads
-        if self._more:
-            found["sets named by --texts"] = len(self._more)
-        return found
-
-
-def often(texts: Sequence[Text]) -> list[Text]:
-    """Return real texts, those of rare families as often as makes ``OFTEN``, ``REPEATS`` times at most.
-
-    Each is changed anew wherever it stands.
-    """
-    sizes = Counter(text.family for text in texts)
-    return [text for text in texts for _ in range(min(max(OFTEN // sizes[text.family], 1), REPEATS))]
-
-
-def _seed(settings: Settings, sets: _Sets, seed: int, others: dict[str, list[Text]], say: Progress) -> dict[str, Any]:
+def _seed(settings: Settings, sets: Sets, seed: int, others: dict[str, list[Text]], say: Progress) -> dict[str, Any]:
     """Train, ship and try with one seed; what an earlier run of the same settings found is taken as it is."""
     work = settings.out / "work" / f"seed-{seed}"
     work.mkdir(parents=True, exist_ok=True)
@@ -172,7 +110,7 @@ def _same(settings: Settings) -> str:
 
 def _fitted(
     settings: Settings,
-    sets: _Sets,
+    sets: Sets,
     seed: int,
     work: Path,
     say: Progress,
@@ -269,33 +207,14 @@ def _run(path: Path, texts: Sequence[Any]) -> NDArray[np.float32]:
     return found
 
 
-def _families(settings: Settings, sets: _Sets, say: Progress) -> dict[str, Any]:
+def _families(settings: Settings, sets: Sets, say: Progress) -> dict[str, Any]:
     """Leave families of attacks out of training, a few at once, and say how many of their texts are found."""
     names = sorted({t.family for t in templates() if t.family.startswith(LEFT_OUT)})
     random.Random(settings.seed).shuffle(names)
     found: dict[str, dict[str, float]] = {"encoder": {}, "baseline": {}}
     for fold in range(FOLDS):
-        without = tuple(names[fold::FOLDS])
-        # HttpParamsDataset is full of SQL injection of every kind, so a fold does without it.
-        alone = _Sets(msgspec.structs.replace(settings, http_params=(), texts=()))
-        work = settings.out / "work" / f"fold-{fold}"
-        work.mkdir(parents=True, exist_ok=True)
-        say(f"fold {fold + 1}/{FOLDS}: without {', '.join(without)}")
-        tokenizer, encoder = _fitted(settings, alone, settings.seed, work, say, without, FOLD_SCALE)
-        first = alone.train(0, settings.seed, FOLD_SCALE, without)
-        learned, valid = epoch(first, 9_000) + epoch(first, 9_500), alone.valid(settings.seed, without)
-        screened = {SCREEN: screen.fit(learned, epoch(valid, 8_000), 1).pack()}
-        shipping.ship(encoder, tokenizer, valid, work / "model", settings.seed, screened)
-        baseline = Baseline(settings.seed).fit(learned)
-        unseen = [
-            text
-            for part in ("train", "test")
-            for text in generated(part, settings.scale * FOLD_SCALE, f"fold-{part}")
-            if text.family in without
-        ]
-        benign = [text for text in generated("test", settings.scale, "fold") if not text.labels]
-        for name, judge in (("encoder", served(work / "model")), ("baseline", _baseline(baseline))):
-            found[name].update(evaluate.families(judge, unseen, benign))
+        for name, recalls in _fold(settings, fold, tuple(names[fold::FOLDS]), say).items():
+            found[name].update(recalls)
     note = (
         f"{len(names)} families in {FOLDS} folds; the families of a fold are left out together, with "
         f"{FOLD_EPOCHS} epochs of {FOLD_SCALE:.0%} of the texts and without HttpParamsDataset. False positives are "
@@ -304,7 +223,38 @@ def _families(settings: Settings, sets: _Sets, say: Progress) -> dict[str, Any]:
     return {**found, "note": note}
 
 
-def _write(settings: Settings, sets: _Sets, told: dict[str, Any]) -> dict[str, Any]:
+def _fold(settings: Settings, fold: int, without: tuple[str, ...], say: Progress) -> dict[str, dict[str, float]]:
+    """Return how many texts of each family are found that a training leaves out; taken as it is if it was done."""
+    work = settings.out / "work" / f"fold-{fold}"
+    work.mkdir(parents=True, exist_ok=True)
+    same, kept = _same(settings), work / "result.json"
+    if kept.exists():
+        done: dict[str, Any] = json.loads(kept.read_text())
+        if (done["same"], done["seed"]) == (same, settings.seed):
+            return dict(done["found"])
+    # HttpParamsDataset is full of SQL injection of every kind, so a fold does without it.
+    alone = Sets(msgspec.structs.replace(settings, http_params=(), texts=()))
+    say(f"fold {fold + 1}/{FOLDS}: without {', '.join(without)}")
+    tokenizer, encoder = _fitted(settings, alone, settings.seed, work, say, without, FOLD_SCALE)
+    first = alone.train(0, settings.seed, FOLD_SCALE, without)
+    learned, valid = epoch(first, 9_000) + epoch(first, 9_500), alone.valid(settings.seed, without)
+    screened = {SCREEN: screen.fit(learned, epoch(valid, 8_000), 1).pack()}
+    shipping.ship(encoder, tokenizer, valid, work / "model", settings.seed, screened)
+    baseline = Baseline(settings.seed).fit(learned)
+    unseen = [
+        text
+        for part in ("train", "test")
+        for text in generated(part, settings.scale * FOLD_SCALE, f"fold-{part}")
+        if text.family in without
+    ]
+    benign = [text for text in generated("test", settings.scale, "fold") if not text.labels]
+    judges = {"encoder": served(work / "model"), "baseline": _baseline(baseline)}
+    found = {name: evaluate.families(judge, unseen, benign) for name, judge in judges.items()}
+    kept.write_text(json.dumps({"same": same, "seed": settings.seed, "found": found}))
+    return found
+
+
+def _write(settings: Settings, sets: Sets, told: dict[str, Any]) -> dict[str, Any]:
     """Write card and report into the model folder and beside it; return the report with the model's version."""
     work = settings.out / "work" / f"seed-{settings.seed}"
     folder = settings.out / "model"

@@ -72,7 +72,8 @@ def _positive(said: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Train; return 0."""
     try:
-        from analyzers.learning.train import Settings, train
+        from analyzers.learning.sets import Settings
+        from analyzers.learning.train import train
     except ImportError as error:
         raise UsageError(f"{error.name} is not installed: pip install 'winnow[train]'") from None
     from analyzers.learning.http_params import DatasetError

@@ -13,12 +13,11 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 from analyzers.bert.canonical import SOURCES  # noqa: E402
 from analyzers.bert.encoder import Encoder as Served  # noqa: E402
 from analyzers.bert.manifest import ModelError  # noqa: E402
-from analyzers.learning import fitting  # noqa: E402
-from analyzers.learning import train as training  # noqa: E402
+from analyzers.learning import fitting, sets  # noqa: E402
 from analyzers.learning.calibrate import weight, weights  # noqa: E402
 from analyzers.learning.encoder import Encoder, Shape  # noqa: E402
 from analyzers.learning.export import quantise, to_onnx  # noqa: E402
-from analyzers.learning.texts import LABELS, UNSAID, Text, epoch, generated, prepare  # noqa: E402
+from analyzers.learning.texts import LABELS, UNSAID, Prepared, Text, epoch, generated, prepare  # noqa: E402
 from analyzers.learning.tokens import (  # noqa: E402
     LEARNED,
     SHARED,
@@ -101,7 +100,7 @@ def test_a_stopped_training_goes_on_and_ends_in_the_same_weights(tmp_path):
                 raise KeyboardInterrupt
             return texts
 
-        return training.fit(draw, tokenizer, training.Fit(1, 2), checkpoint, lambda _: None)
+        return fitting.fit(draw, tokenizer, fitting.Fit(1, 2), checkpoint, lambda _: None)
 
     whole = fitted(None)
     with pytest.raises(KeyboardInterrupt):
@@ -163,7 +162,7 @@ def test_the_screen_is_weighed_by_what_validation_texts_say_of_it():
 
 def test_real_texts_of_rare_kinds_come_more_often():
     texts = [Text(str(n), "http", (), "many") for n in range(600)] + [Text("x", "http", ("cmdi",), "few")]
-    assert Counter(text.family for text in training.often(texts)) == {"many": 600, "few": 8}
+    assert Counter(text.family for text in sets.often(texts)) == {"many": 600, "few": 8}
 
 
 def test_the_greatest_logit_over_a_texts_windows_alone_is_learned_from():
@@ -210,7 +209,7 @@ def test_windows_cover_every_token():
 def test_every_byte_is_a_token():
     tokenizer = train_tokenizer(["ls -la"] * 5, 300)
     for text in ("\x00\x01", "слово", "[CLS][SEP]", "\U0001f600", "ls"):
-        (found,) = encode(tokenizer, [training.Prepared(text, 0, (), ())])
+        (found,) = encode(tokenizer, [Prepared(text, 0, (), ())])
         assert tokenizer.decode(list(found.ids), skip_special_tokens=False) == text
         assert min(found.ids, default=3) > 2, "a special token's name in a text is text"
 
