@@ -18,7 +18,6 @@ from analyzers.rules.compiled import Loaded
 from analyzers.rules.loading import load
 from analyzers.rules.registry import Registry, keep_broken
 from analyzers.rules.rule import Problem
-from flows.settings import PREFIX
 
 #: How long compiling may take, seconds; SigmaHQ's rules take 5.
 TIMEOUT = 600.0
@@ -53,6 +52,8 @@ class Outcome(msgspec.Struct):
 
 def compile_apart(order: Order) -> Outcome:
     """Compile in a child process and store the set; whatever happens to the child is an outcome."""
+    from flows.settings import PREFIX  # which the child does without: what it imports takes a second
+
     environment = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
     try:
         done = subprocess.run(

@@ -39,6 +39,7 @@ from operators.sinks.postgres import PostgresSink
 from operators.verdicts import VerdictSource
 from operators.versions import Versions
 from state.control import Activation
+from state.head import at_newest
 from state.postgres import DatabaseError
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,6 @@ def prepare(settings: Settings) -> int | None:
             in use or of other topics.
         DatabaseError: the database is not configured or cannot be reached.
     """
-    from state.revisions import pending  # Alembic takes a second; the workers, which do without, start sooner
-
     try:
         for topic in ensure_topics(settings.kafka):
             log.warning("topic %s did not exist; it was created", topic)
@@ -61,9 +60,11 @@ def prepare(settings: Settings) -> int | None:
         raise UsageError(str(error)) from error
     except KafkaException as error:
         raise UsageError(f"Kafka at {settings.kafka.bootstrap_servers}: {error.args[0].str()}") from error
-    missing = pending(settings.postgres.required_dsn())
-    if missing:
-        raise UsageError("the database is not migrated: run winnow migrate")
+    if not at_newest(settings.postgres.required_dsn()):
+        from state.revisions import pending
+
+        if pending(settings.postgres.required_dsn()):
+            raise UsageError("the database is not migrated: run winnow migrate")
     try:
         lock = open_store(settings)
     except (ValueError, KafkaException) as error:

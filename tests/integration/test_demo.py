@@ -24,8 +24,13 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
+def descendants_when(demo: subprocess.Popen[str], said: str) -> list[psutil.Process]:
+    """Return what runs below the demo once it has said something."""
+    assert demo.stderr is not None
+    for line in demo.stderr:
+        if said in line:
+            break
+    return psutil.Process(demo.pid).children(recursive=True)
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -33,9 +38,8 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 
 def test_headless_demo_ends_with_one_line_of_counts_and_leaves_nothing() -> None:
-    demo = start("--seconds", "12", "--headless")
-    time.sleep(8)
-    started = descendants(demo)
+    demo = start("--seconds", "9", "--headless")
+    started = descendants_when(demo, "are being sent")
     out, err = demo.communicate(timeout=180)
     assert demo.returncode == 0, err
     (line,) = out.splitlines()
@@ -51,14 +55,10 @@ def test_headless_demo_ends_with_one_line_of_counts_and_leaves_nothing() -> None
 def test_demo_with_console_ends_cleanly_when_told(number: signal.Signals) -> None:
     pytest.importorskip("streamlit")
     demo = start()
-    assert demo.stderr is not None
-    for line in demo.stderr:
-        if "console: http://127.0.0.1:" in line:
-            break
-    started = descendants(demo)
+    started = descendants_when(demo, "console: http://127.0.0.1:")
     names = {name for process in started for name in (Path(part).name for part in process.cmdline())}
     assert {"streamlit", "tansu", "postgres"} & names
-    time.sleep(3)
+    time.sleep(1)
     demo.send_signal(number)
     out, err = demo.communicate(timeout=120)
     assert demo.returncode == 0, err
@@ -68,11 +68,7 @@ def test_demo_with_console_ends_cleanly_when_told(number: signal.Signals) -> Non
 
 def test_demo_that_is_killed_leaves_nothing() -> None:
     demo = start("--headless")
-    assert demo.stderr is not None
-    for line in demo.stderr:
-        if "are being sent" in line:
-            break
-    started = descendants(demo)
+    started = descendants_when(demo, "are being sent")
     demo.kill()
     demo.communicate()
     assert len(started) >= 4 and gone(started)

@@ -9,6 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import orjson
@@ -16,6 +18,8 @@ import psutil
 import pytest
 from prometheus_client import REGISTRY
 
+from flows.cli import main
+from flows.supervisor import Supervisor
 from operators.kafka.topics import PartitionWatch
 from state.embedded import EmbeddedKafka, EmbeddedPostgres
 from state.postgres import connect
@@ -47,7 +51,7 @@ def test_a_killed_worker_is_said_and_all_go_on(kafka: str, postgres_dsn: str, to
 
 def test_hung_worker_is_started_again(kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> None:
     create_topic(kafka, topic_name, 2)
-    variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "hung", WINNOW_SUPERVISOR__STALL_SECONDS="6")
+    variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "hung", WINNOW_SUPERVISOR__STALL_SECONDS="4")
     with run(variables, workers=2) as running:
         running.until_ready()
         running.workers()[0].suspend()
@@ -69,12 +73,16 @@ def test_workers_end_with_a_killed_supervisor(kafka: str, postgres_dsn: str, top
         assert alive == []
 
 
-def test_second_run_on_a_store_is_refused(kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> None:
+def test_second_run_on_a_store_is_refused_and_ctrl_c_drains_and_ends_with_0(
+    kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path
+) -> None:
     create_topic(kafka, topic_name)
     variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "shared")
     with run(variables) as running:
         running.until_ready()
         assert "in use by another winnow run" in refused(variables)
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(20) == 0
 
 
 def test_a_crash_that_comes_again_and_again_is_given_up(
@@ -82,8 +90,7 @@ def test_a_crash_that_comes_again_and_again_is_given_up(
 ) -> None:
     create_topic(kafka, topic_name)
     variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "crash", WINNOW_SUPERVISOR__MAX_FAILURES="2")
-    with run(variables) as running:
-        running.until_ready()
+    migrate(postgres_dsn)
     # A table is gone: Postgres refuses what the workers write, each time.
     with connect(postgres_dsn, autocommit=True) as database:
         database.execute("DROP TABLE ledger")
@@ -98,12 +105,15 @@ def test_a_database_that_is_away_is_waited_for_and_no_worker_is_blamed(
 ) -> None:
     create_topic(kafka, topic_name, 2)
     with EmbeddedPostgres() as own:
-        variables = supervised(kafka, own.dsn, topic_name, tmp_path, "away", WINNOW_SUPERVISOR__STALL_SECONDS="8")
+        variables = supervised(
+            kafka, own.dsn, topic_name, tmp_path, "away",
+            WINNOW_SUPERVISOR__STALL_SECONDS="4", WINNOW_SUPERVISOR__DRAIN_SECONDS="3",
+        )  # fmt: skip
         running = Run(variables, 2)
         running.until_ready()
     send(kafka, topic_name, [b"{}"] * 10)
     running.until(lambda: running.health()[1]["status"] == "waiting")
-    time.sleep(10)  # longer than a worker may stand still
+    time.sleep(6)  # longer than a worker may stand still
     code, body = running.health()
     assert (code, body["status"], body["restarts"]) == (200, "waiting", 0)
     running.process.send_signal(signal.SIGTERM)
@@ -151,14 +161,14 @@ class TestStore:
 
     def test_another_topic_is_refused(self, kafka: str, variables: dict[str, str], topic_name: str) -> None:
         create_topic(kafka, f"{topic_name}.other")
-        said = refused({**variables, "WINNOW_KAFKA__TELEMETRY": f'["{topic_name}.other"]'})
+        said = refused_here({**variables, "WINNOW_KAFKA__TELEMETRY": f'["{topic_name}.other"]'})
         assert f"it is of topic {topic_name} too" in said
         assert "move the folder away" in said
 
     def test_another_cluster_is_refused(self, variables: dict[str, str], topic_name: str) -> None:
         with EmbeddedKafka() as other:
             create_topic(other.bootstrap_servers, topic_name, 2)
-            said = refused({**variables, "WINNOW_KAFKA__BOOTSTRAP_SERVERS": other.bootstrap_servers})
+            said = refused_here({**variables, "WINNOW_KAFKA__BOOTSTRAP_SERVERS": other.bootstrap_servers})
         assert "it is of Kafka cluster" in said
 
     @pytest.mark.parametrize(
@@ -179,11 +189,11 @@ class TestStore:
         else:
             identity["topics"][topic_name] |= change
         file.write_bytes(orjson.dumps(identity))
-        assert reason in refused(variables)
+        assert reason in refused_here(variables)
 
     def test_a_store_without_identity_is_refused(self, variables: dict[str, str]) -> None:
         (Path(variables["WINNOW_RECOVERY__FOLDER"]) / "winnow.json").unlink()
-        assert "older Winnow" in refused(variables)
+        assert "older Winnow" in refused_here(variables)
 
     def test_positions_beyond_the_end_are_refused(self, kafka: str, variables: dict[str, str], topic_name: str) -> None:
         # As a broker that lost its newest messages would have it: the same topic by name and id, but shorter.
@@ -197,7 +207,7 @@ class TestStore:
                 | {"topics": {f"{topic_name}.shorter": {"id": "", "partitions": [0, 1]}}}
             )
         )
-        said = refused({**variables, "WINNOW_KAFKA__TELEMETRY": f'["{topic_name}.shorter"]'})
+        said = refused_here({**variables, "WINNOW_KAFKA__TELEMETRY": f'["{topic_name}.shorter"]'})
         assert f"offset 10 of {topic_name}.shorter-0, which ends at 9" in said
 
     def test_added_partitions_are_taken_in(
@@ -240,10 +250,14 @@ def refused(variables: dict[str, str]) -> str:
     return lines[0]
 
 
-def test_ctrl_c_drains_and_ends_with_0(kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> None:
-    create_topic(kafka, topic_name)
-    variables = supervised(kafka, postgres_dsn, topic_name, tmp_path, "ctrl-c")
-    with run(variables) as running:
-        running.until_ready()
-        running.process.send_signal(signal.SIGINT)
-        assert running.process.wait(20) == 0
+def refused_here(variables: dict[str, str]) -> str:
+    """Refuse a run as ``refused`` does, but in this process, without the seconds that a new one takes to import."""
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(StringIO()) as said:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        # One that is not refused is not to start workers here.
+        patch.setattr(Supervisor, "run", lambda _: 0)
+        assert main(["run"]) == 2, said.getvalue()
+    lines = [line for line in said.getvalue().splitlines() if line.startswith("winnow: ")]
+    assert len(lines) == 1, said.getvalue()
+    return lines[0]
