@@ -14,6 +14,7 @@ from analyzers.bert.canonical import SOURCES  # noqa: E402
 from analyzers.bert.encoder import Encoder as Served  # noqa: E402
 from analyzers.bert.manifest import ModelError  # noqa: E402
 from analyzers.learning import fitting, sets  # noqa: E402
+from analyzers.learning import train as training  # noqa: E402
 from analyzers.learning.calibrate import weight, weights  # noqa: E402
 from analyzers.learning.encoder import Encoder, Shape  # noqa: E402
 from analyzers.learning.export import quantise, to_onnx  # noqa: E402
