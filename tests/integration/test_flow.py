@@ -77,7 +77,7 @@ def test_bad_input_is_rejected_in_replay(tmp_path: Path) -> None:
 
 def test_live_and_replay_give_the_same_alerts(kafka: str, postgres_dsn: str, topic_name: str, tmp_path: Path) -> None:
     plan = [("port_scan", 1200), ("sql_injection", 1500), ("brute_force", 2000), ("dns_tunnelling", 2500)]
-    traffic = Traffic(5, START, TrafficSettings(attacks=plan, attacks_per_hour=0))  # type: ignore[arg-type]
+    traffic = Traffic(5, START, TrafficSettings(attacks=plan, attacks_per_hour=0, rate=2))  # type: ignore[arg-type]
     values = [message.value for message in traffic.messages(START + HOUR)]
     # Named like the topic, the file gives its events the same ids.
     (tmp_path / topic_name).write_bytes(b"\n".join(values) + b"\n")
@@ -141,7 +141,7 @@ def test_stopped_flow_goes_on_where_it_was(kafka: str, postgres_dsn: str, topic_
 
 
 def test_workers_of_a_replay_agree(tmp_path: Path) -> None:
-    traffic = Traffic(6, START, TrafficSettings(attacks_per_hour=60))
+    traffic = Traffic(6, START, TrafficSettings(attacks_per_hour=60, rate=2))
     lines = [message.value for message in traffic.messages(START + HOUR // 2)]
     for part in range(3):
         (tmp_path / f"part{part}.log").write_bytes(b"\n".join(lines[part::3]) + b"\n")
