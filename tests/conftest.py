@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-kills", type=int, default=3, help="workers that the chaos suite kills (default: 3)")
     parser.addoption("--chaos-seed", type=int, default=1, help="seed of the chaos suite (default: 1)")
     parser.addoption("--chaos-messages", type=int, default=0, help="its messages (6,000; from 10 kills on 100,000)")
-    parser.addoption("--chaos-outage-seconds", type=float, default=12, help="how long a server is away (default: 12)")
+    parser.addoption("--chaos-outage-seconds", type=float, default=8, help="how long a server is away (default: 8)")
     parser.addoption(
         "--chaos-outages",
         default="kafka+postgres",

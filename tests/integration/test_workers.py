@@ -12,7 +12,7 @@ from flows.settings import Settings
 from tests.integration.test_datasets import DATA_SETS, unpack
 
 #: Lines of each file that are replayed.
-LINES = 6_000
+LINES = 3_000
 
 
 @pytest.mark.data
@@ -25,7 +25,7 @@ def test_one_worker_and_four_write_the_same_bytes(data_dir: Path, tmp_path: Path
     # All of it can be read; so that there is something to reject, some lines of one file are cut short.
     cut = next(path for path in files if path.name.startswith("events") and "attack" in path.parent.name)
     lines = cut.read_bytes().splitlines()
-    cut.write_bytes(b"\n".join(line[: 100 if number % 500 == 0 else None] for number, line in enumerate(lines)) + b"\n")
+    cut.write_bytes(b"\n".join(line[: 100 if number % 250 == 0 else None] for number, line in enumerate(lines)) + b"\n")
     written: list[dict[str, bytes]] = []
     for workers in (1, 4):
         out = tmp_path / f"out-{workers}"
