@@ -130,21 +130,22 @@ class Links:
                 if not self._is_common(link):
                     yield _Way(link, (link,), self._idle, link)
             elif link.startswith((_ADDRESS, _TO)):
-                yield from self._by_address(link)
+                yield from self._by_address(sighting, link)
             elif not link.startswith(_PROCESS):
                 yield _Way(link, (link,), LINKED, link)
 
-    def _by_address(self, link: str) -> Iterator[_Way]:
+    def _by_address(self, sighting: Sighting, link: str) -> Iterator[_Way]:
         """Yield how an address links: as who acted, whom both sides seek, or as a server of ours, by what it did."""
         address = link.partition(":")[2]
         actor, server = _ADDRESS + address, _TO + address
         if not self._ours(link):
             yield _Way(actor, (actor,), LINKED, actor)
         elif link == actor:
-            # Who spoke to it before may have taken it; not if it is what many speak to.
-            yield _Way(actor, (actor,) if self._is_common(server) else (actor, server), LINKED, actor)
+            # Who spoke to it before, each of them, may have taken it; not if it is what many speak to.
+            spoke = () if self._is_common(server) else self.files.get(server, ())
+            yield _Way(actor, (actor, *(f"{server}@{host}" for host in spoke)), LINKED, actor)
         elif not self._is_common(server):
-            yield _Way(server, (actor,), LINKED, actor)
+            yield _Way(f"{server}@{sighting.host}", (actor,), LINKED, actor)
 
     def _is_common(self, link: str) -> bool:
         return len(self.files.get(link, ())) > self._common

@@ -262,3 +262,12 @@ def test_who_acted_and_who_was_spoken_to_is_known_after_a_restart() -> None:
     assert len(fleet.open()) == 2
     fleet.minute(spoke(fleet, "ws-3", "logon", T0 + 2 * MINUTE, "10.0.0.1", "10.0.0.3"))
     assert hosts_of(fleet) == [["ws-1", "ws-3"], ["ws-2"]]
+
+
+def test_who_took_a_server_is_found_although_another_spoke_to_it_since() -> None:
+    fleet = at_home()
+    fleet.minute(spoke(fleet, "ws-1", "exploit", T0, "10.0.0.1", INTRUDER))
+    fleet.minute(spoke(fleet, "ws-2", "scan", T0 + MINUTE, "10.0.0.2", INTRUDER))
+    assert hosts_of(fleet) == [["ws-1"], ["ws-2"]]
+    fleet.minute(spoke(fleet, "ws-3", "logon", T0 + 2 * MINUTE, INTRUDER, "10.0.0.3"))
+    assert hosts_of(fleet) == [["ws-1", "ws-2", "ws-3"]]
