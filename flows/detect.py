@@ -148,7 +148,10 @@ def build(
     )
     group = settings.alerts.group_minutes * 60_000_000
     assets = Criticality(settings.assets.criticality)
-    logic_of = partial(IncidentLogic, settings.incidents, group, timeline, assets=assets, notify=settings.notify)
+    home = settings.formats.home_networks
+    logic_of = partial(
+        IncidentLogic, settings.incidents, group, timeline, assets=assets, notify=settings.notify, home=home
+    )
     incidents = op.stateful_batch("incidents", heard, logic_of)
 
     signals = op.merge(

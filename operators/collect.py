@@ -213,7 +213,7 @@ def _counted(alerts: list[tuple[Event, Alerted]]) -> AlertCount:
     first = sorted(alerts, key=_mark)[:MAX_EVIDENCE] if len(alerts) > 1 else alerts
     who = {(event.user, event.source_ip, event.destination_ip) for event, _ in alerts}
     host = alerts[0][0].host
-    links = {link for user, *addresses in who for link in links_of(user, *addresses, host=host)}
+    links = {link for user, source, destination in who for link in links_of(user, source, destination, host)}
     links.update(link for _, said in alerts for link in said.indicators)
     return AlertCount(
         first[0][1].told,

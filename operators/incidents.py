@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from analyzers.anomaly.barrier import WindowClosed
 from analyzers.control import Timeline
 from analyzers.criticality import Criticality
 from analyzers.incidents.book import IncidentBook
+from analyzers.incidents.links import Network
 from analyzers.incidents.minutes import Minutes
 from analyzers.incidents.notices import NotifySettings
 from analyzers.incidents.settings import IncidentSettings
@@ -46,6 +47,7 @@ class IncidentLogic(StatefulBatchLogic[Heard | WindowClosed, IncidentUpdate | Si
         state: a snapshot to go on from.
         assets: how much hosts matter.
         notify: how often an incident is told of.
+        home: networks that are ours.
     """
 
     VERSION = IncidentBook.VERSION * 100 + Minutes.VERSION
@@ -60,14 +62,15 @@ class IncidentLogic(StatefulBatchLogic[Heard | WindowClosed, IncidentUpdate | Si
         state: bytes | None,
         assets: Criticality | None = None,
         notify: NotifySettings | None = None,
+        home: Sequence[Network] = (),
     ) -> None:
         self._timeline = timeline
         if state is None:
-            self._minutes, self._book = Minutes(CLOSERS), IncidentBook(settings, group, assets, notify)
+            self._minutes, self._book = Minutes(CLOSERS), IncidentBook(settings, group, assets, notify, home)
         else:
             saved = msgspec.msgpack.decode(state, type=_Saved)
             self._minutes = Minutes.restore(CLOSERS, saved.minutes)
-            self._book = IncidentBook.restore(settings, group, saved.book, assets, notify)
+            self._book = IncidentBook.restore(settings, group, saved.book, assets, notify, home)
 
     def on_batch(self, values: list[Heard | WindowClosed]) -> tuple[Iterable[IncidentUpdate | Signal], bool]:
         """Take in what was heard; emit what the minutes that are complete changed."""

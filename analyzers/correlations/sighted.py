@@ -95,12 +95,21 @@ def group_links(names: Sequence[str], values: Sequence[str]) -> tuple[str, ...]:
 
     >>> group_links(["IpAddress", "TargetUserName", "uri"], ["198.51.100.7", "LAB\\\\bob", "/x"])
     ('address:198.51.100.7', 'user:bob')
+    >>> group_links(["source.ip", "destination.ip"], ["10.0.0.9", "10.0.0.53"])
+    ('address:10.0.0.9', 'to:10.0.0.53')
     """
     found: list[str] = []
     for name, value in zip(names, values, strict=False):
         try:
-            found += links_of("", str(ipaddress.ip_address(value)))
+            address = str(ipaddress.ip_address(value))
+            found += links_of("", "", address) if _is_destination(name) else links_of("", address)
         except ValueError:
             if "user" in name.casefold():
                 found += links_of(value)
     return tuple(dict.fromkeys(found))
+
+
+def _is_destination(field: str) -> bool:
+    """Say whether a field names who was spoken to: ECS and Sysmon's destination, Suricata's, Zeek's responder."""
+    name = field.casefold()
+    return name.startswith("dst") or "dest" in name or "resp_" in name

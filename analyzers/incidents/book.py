@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -10,7 +11,7 @@ from analyzers.anomaly.rarity_fleet import Fleet
 from analyzers.criticality import Criticality
 from analyzers.incidents.cluster import Cluster
 from analyzers.incidents.explanation import record
-from analyzers.incidents.links import HOUR, MINUTE, NEAR, Links
+from analyzers.incidents.links import HOUR, MINUTE, NEAR, Links, Network
 from analyzers.incidents.minutes import Minute
 from analyzers.incidents.notices import Notices, NotifySettings
 from analyzers.incidents.settings import IncidentSettings
@@ -48,7 +49,7 @@ class _Saved(msgspec.Struct):
     swept: int
     now: int
     held: HeldBack
-    #: By file, hosts on which signals named it. Not known to version 2.
+    #: By file, and by server of ours, hosts on which signals named it. Not known to version 2.
     files: dict[str, list[str]] = {}
 
 
@@ -56,17 +57,18 @@ class IncidentBook:
     """All open incidents. ``advance`` once a minute, in order of time; where nothing was sighted, minutes may lack.
 
     A sighting joins the incident of its host while that host's risk in it lasts, and that of another host where the
-    same rare rule was seen within ten minutes, the same user or address within an hour, or the same file while that
-    incident takes in; as long it joins what its process tree is part of. What is nothing unusual joins only where its
-    rule or its process tree is part of an incident already, and is counted there. What the whole fleet did at once is
-    an incident of its own, at most of severity low, which those of hosts name. What is suppressed joins none; the
-    explanations of its host's incidents name it.
+    same rare rule was seen within ten minutes, the same user or address within an hour (a server of ours only by what
+    it did itself), or the same file while that incident takes in; as long it joins what its process tree is part of.
+    What is nothing unusual joins only where its rule or its process tree is part of an incident already, and is counted
+    there. What the whole fleet did at once is an incident of its own, at most of severity low, which those of hosts
+    name. What is suppressed joins none; the explanations of its host's incidents name it.
 
     Args:
         settings: when it is an incident.
         group: length of an alert's grouping window, µs; by it alerts are named.
         assets: how much hosts matter: what is signalled there weighs so many times as much.
         notify: how often an incident is told of to those who are notified.
+        home: networks that are ours; what is only spoken to there links nothing.
     """
 
     VERSION = 3
@@ -79,6 +81,7 @@ class IncidentBook:
         group: int,
         assets: Criticality | None = None,
         notify: NotifySettings | None = None,
+        home: Sequence[Network] = (),
     ) -> None:
         self._settings = settings
         self._group = group
@@ -87,7 +90,7 @@ class IncidentBook:
         self._fleet = Fleet()
         self._clusters: dict[str, Cluster] = {}
         self._by_host: dict[str, str] = {}
-        self._links = Links(settings)
+        self._links = Links(settings, home=home)
         self._notices = Notices(NotifySettings() if notify is None else notify)
         self._held = HeldBack()
         self._swept = 0
@@ -317,6 +320,7 @@ class IncidentBook:
         state: bytes,
         assets: Criticality | None = None,
         notify: NotifySettings | None = None,
+        home: Sequence[Network] = (),
     ) -> IncidentBook:
         """Return a book that goes on from a snapshot.
 
@@ -326,10 +330,10 @@ class IncidentBook:
         saved = msgspec.msgpack.decode(state, type=_Saved)
         if saved.version not in cls.READS:
             raise ValueError(f"incident book: snapshot version {saved.version} cannot be read")
-        book = cls(settings, group, assets, notify)
+        book = cls(settings, group, assets, notify, home)
         book._fleet = Fleet.restore(saved.fleet)
         book._clusters = {cluster.id: cluster for cluster in saved.clusters}
-        book._by_host, book._links = saved.by_host, Links(settings, saved.recent, saved.files)
+        book._by_host, book._links = saved.by_host, Links(settings, saved.recent, saved.files, home)
         book._swept, book._now, book._held = saved.swept, saved.now, saved.held
         for cluster in saved.clusters:
             book._notices.restore(cluster, saved.now)

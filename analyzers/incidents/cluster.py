@@ -76,7 +76,7 @@ class Cluster(msgspec.Struct):
     prints: dict[str, Print] = {}
     #: Hosts, to when something unusual was last seen there.
     hosts: dict[str, int] = {}
-    #: What it links by, to when that was last seen.
+    #: What it names of what can link, addresses in any role as ``address:…``, to when that was last seen.
     links: dict[str, int] = {}
     tactics: list[str] = []
     score: float = 0.0
@@ -107,7 +107,7 @@ class Cluster(msgspec.Struct):
             self.active = max(self.active, t)
             if sighting.host in self.hosts or len(self.hosts) < MAX_HOSTS:
                 self.hosts[sighting.host] = t
-            for link in sighting.links:
+            for link in map(_shown, sighting.links):
                 if link in self.links or self._has_room(link):
                     self.links[link] = t
         if weight > mark.best or not mark.why:
@@ -234,6 +234,10 @@ def _join(known: Print, mark: Print) -> None:
     known.tactics = sorted({*known.tactics, *mark.tactics})
     known.cites = sorted({*known.cites, *mark.cites})[:MAX_EVIDENCE]
     known.alerts = sorted({*known.alerts, *mark.alerts})[:MAX_ALERTS]
+
+
+def _shown(link: str) -> str:
+    return "address:" + link.removeprefix("to:") if link.startswith("to:") else link
 
 
 def _key(host: str, kind: str, rule: str) -> str:

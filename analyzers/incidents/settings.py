@@ -36,8 +36,8 @@ class IncidentSettings(BaseModel):
         default=5,
         ge=1,
         le=1_000,
-        description="Hosts up to which a file that signals name links their incidents, by its hash; one that is on "
-        "more is common, and links nothing.",
+        description="Hosts up to which a file that signals name links their incidents, by its hash, and an address of "
+        "ours that they speak to links them to what it did itself; one that more name is common, and links nothing.",
     )
     max_open: int = Field(
         default=10_000, ge=10, le=100_000, description="Incidents held open; beyond, those of least risk are closed."

@@ -14,7 +14,7 @@ from state.alerts import MAX_EVIDENCE, Level, Signal
 MAX_RULES = 64
 MORE = "_more"
 MORE_NAME = "Alerts of more rules than are kept apart in a minute"
-#: Of each kind of what a sighting links by: users, addresses, files, processes.
+#: Of each kind of what a sighting links by: users, sources, destinations, files, processes.
 MAX_LINKS = 8
 #: Longest copy of an event that is kept of an alert of another system, bytes.
 MAX_COPY = 4_096
@@ -43,7 +43,7 @@ class AlertCount(msgspec.Struct):
     last: int
     #: The first events in canonical order, at most MAX_EVIDENCE.
     cites: list[Cite]
-    #: ``user:…``, ``address:…``, ``hash:…`` and ``process:…``, as ``bounded`` keeps them.
+    #: ``user:…``, ``address:…``, ``to:…``, ``hash:…`` and ``process:…``, as ``bounded`` keeps them.
     links: list[str]
 
     def merge(self, other: AlertCount) -> None:
@@ -179,17 +179,21 @@ class Heard(msgspec.Struct, frozen=True, gc=False):
     left: int = -1
 
 
-def links_of(user: str, *addresses: str, host: str = "") -> list[str]:
+def links_of(user: str, source: str = "", destination: str = "", host: str = "") -> list[str]:
     """Return what an event links by: its user, unless every machine has one of that name, and its addresses.
 
-    >>> links_of("LAB\\\\alice", "10.0.0.9", host="web-1"), links_of("SYSTEM", "127.0.0.1")
-    (['user:alice', 'address:10.0.0.9'], [])
+    ``address:…`` is who acted, ``to:…`` who was only spoken to: the latter may be what everybody speaks to.
+
+    >>> links_of("LAB\\\\alice", "10.0.0.9", "10.0.0.53", host="web-1"), links_of("SYSTEM", "127.0.0.1")
+    (['user:alice', 'address:10.0.0.9', 'to:10.0.0.53'], [])
     """
     found = []
     name = user.rpartition("\\")[2].partition("@")[0].strip().lower()
     if name and name not in EVERYWHERE and not name.endswith("$") and not name.startswith(("dwm-", "umfd-")):
         found.append(f"user:{name}")
-    found += [f"address:{a}" for a in addresses if a and a != host and not a.startswith(LOCAL)]
+    for kind, address in (("address", source), ("to", destination)):
+        if address and address != host and not address.startswith(LOCAL):
+            found.append(f"{kind}:{address}")
     return found
 
 

@@ -126,6 +126,33 @@ def test_a_file_that_came_to_another_host_is_one_attack_and_another_file_another
     assert f"ws-2 to ws-1 by hash:{tool.lower()}" in incident["explanation"]
 
 
+def test_a_server_that_both_use_links_nothing_and_who_attacks_both_does_by_the_networks_in_the_settings(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        ("ws-1", "tunnel", "192.0.2.11", "192.0.2.53"),
+        ("ws-2", "scan", "192.0.2.12", "192.0.2.53"),
+        ("web-1", "exploit", "192.0.2.66", "192.0.2.21"),
+        ("web-2", "logon", "192.0.2.66", "192.0.2.22"),
+    ]
+    lines = []
+    for n, (host, rule, source, destination) in enumerate(rows):
+        stamp = datetime.fromtimestamp(T0 + 60 * n, UTC).isoformat()
+        ends = {"destination_ip": destination, "severity": "high"}
+        lines.append(json.dumps({"timestamp": stamp, **event(host, rule, source), **ends}))
+    file = tmp_path / "alerts.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    found = {}
+    for name, networks, workers in (("ours", ["192.0.2.0/24"], 1), ("two", ["192.0.2.0/24"], 2), ("not", [], 1)):
+        settings = Settings.model_validate({"formats": {"home_networks": networks}})
+        replay([file], tmp_path / name, settings, workers=workers)
+        incidents = [json.loads(line) for line in (tmp_path / name / "incidents.jsonl").read_bytes().splitlines()]
+        found[name] = sorted(sorted(e for e in each["entities"] if ":" not in e) for each in incidents)
+    assert found["ours"] == found["two"] == [["web-1", "web-2"], ["ws-1"], ["ws-2"]]
+    # Were the networks not ours, the server would be a stranger's, whom both call.
+    assert found["not"] == [["web-1", "web-2"], ["ws-1", "ws-2"]]
+
+
 def test_an_incident_closes_by_itself_and_it_can_be_seen_how_often_one_would_have_been_called(tmp_path: Path) -> None:
     (tmp_path / "tool.yml").write_text(TOOL)
     file = tmp_path / "sysmon.jsonl"

@@ -13,6 +13,7 @@ from analyzers.incidents.indicators import indicators_of
 from analyzers.incidents.links import MAX_FILES, MAX_RECENT, Links
 from analyzers.incidents.settings import IncidentSettings
 from analyzers.incidents.sightings import MAX_LINKS, Sighting, bounded
+from operators.formats.settings import FormatSettings
 from state.alerts import Level, Signal
 from state.events import Event
 from tests.unit.analyzers.incidents.test_book import LOGON, T0, Fleet
@@ -177,3 +178,96 @@ def test_a_book_of_the_version_before_is_gone_on_from() -> None:
 )
 def test_an_event_names_its_files_and_processes(fields: dict[str, object], found: list[str]) -> None:
     assert indicators_of(fields) == found
+
+
+RESOLVER, INTRUDER, OUTSIDE = "10.0.0.53", "10.0.0.66", "198.51.100.7"
+
+
+def at_home() -> Fleet:
+    """Return a fleet whose book knows which networks are ours."""
+    fleet = Fleet()
+    fleet.book = IncidentBook(IncidentSettings(), HOUR, home=FormatSettings().home_networks)
+    return fleet
+
+
+def spoke(fleet: Fleet, host: str, rule: str, t: int, source: str, destination: str = "") -> list[Sighting]:
+    fleet.events += 1
+    event = Event("log", fleet.events, t, host, LOGON, b"{}", "json", "", source, 0, destination)
+    signal = Signal("rule", rule, f"Rule {rule}", Level.medium, host, t, "why", event_id=event.id)
+    return fleet._watch(host).signals([signal], t, event)
+
+
+def hosts_of(fleet: Fleet) -> list[list[str]]:
+    return sorted(sorted(name for name in incident.entities if ":" not in name) for incident in fleet.open())
+
+
+def test_attacks_that_have_but_a_server_of_ours_in_common_are_apart_and_each_names_it() -> None:
+    fleet = at_home()
+    fleet.minute(spoke(fleet, "ws-1", "tunnel", T0, "10.0.0.1", RESOLVER))
+    fleet.minute(spoke(fleet, "ws-2", "scan", T0 + MINUTE, "10.0.0.2", RESOLVER))
+    # What is done to it from outside is no reason either.
+    fleet.minute(spoke(fleet, "dc-1", "exploit", T0 + 2 * MINUTE, OUTSIDE, RESOLVER))
+    assert hosts_of(fleet) == [["dc-1"], ["ws-1"], ["ws-2"]]
+    assert all(f"address:{RESOLVER}" in incident.entities for incident in fleet.open())
+
+
+@pytest.mark.parametrize("server", ["198.51.100.53", "2001:db8::53", "not an address"])
+def test_who_speak_to_the_same_stranger_are_one_attack(server: str) -> None:
+    fleet = at_home()
+    fleet.minute(spoke(fleet, "ws-1", "beacon", T0, "10.0.0.1", server))
+    fleet.minute(spoke(fleet, "ws-2", "upload", T0 + MINUTE, "10.0.0.2", server))
+    [incident] = fleet.open()
+    assert f"Linked: ws-2 to ws-1 by address:{server}." in incident.explanation
+
+
+@pytest.mark.parametrize("intruder", [INTRUDER, OUTSIDE, "fd00::66"])
+def test_who_attacks_several_hosts_links_them_wherever_he_is(intruder: str) -> None:
+    fleet = at_home()
+    # More than would make a server common: an address that acts is never.
+    for n in range(9):
+        fleet.minute(spoke(fleet, f"ws-{n}", f"r{n}", T0 + n * MINUTE, intruder, f"10.0.0.{n + 1}"))
+    [incident] = fleet.open()
+    assert sum(entity.startswith("ws-") for entity in incident.entities) == 9
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_an_attack_that_moves_on_from_host_to_host_is_one_in_either_order(back: bool) -> None:
+    fleet = at_home()
+    # It is seen where it comes from, then where it goes to; the host between says nothing itself.
+    chain = [("ws-1", "10.0.0.1", INTRUDER), ("ws-3", INTRUDER, "10.0.0.3"), ("ws-4", "10.0.0.3", "10.0.0.4")]
+    for n, (host, source, destination) in enumerate(reversed(chain) if back else chain):
+        fleet.minute(spoke(fleet, host, f"r{n}", T0 + n * MINUTE, source, destination))
+    [incident] = fleet.open()
+    assert incident.entities[:3] == ("ws-1", "ws-3", "ws-4")
+
+
+def test_what_a_server_did_is_not_linked_to_the_many_that_use_it() -> None:
+    fleet = at_home()
+    for n in range(6):
+        fleet.minute(spoke(fleet, f"ws-{n}", f"r{n}", T0 + n * MINUTE, f"10.0.0.{n + 1}", RESOLVER))
+    fleet.minute(spoke(fleet, "dc-1", "beacon", T0 + 7 * MINUTE, RESOLVER, OUTSIDE))
+    fleet.minute(spoke(fleet, "ws-7", "r7", T0 + 8 * MINUTE, "10.0.0.8", RESOLVER))
+    assert hosts_of(fleet) == [["dc-1"], *([f"ws-{n}"] for n in (0, 1, 2, 3, 4, 5, 7))]
+    # Whom it attacks is.
+    fleet.minute(spoke(fleet, "ws-8", "r8", T0 + 9 * MINUTE, RESOLVER, "10.0.0.9"))
+    assert ["dc-1", "ws-8"] in hosts_of(fleet)
+
+
+def test_who_acted_and_who_was_spoken_to_is_known_after_a_restart() -> None:
+    fleet = at_home()
+    fleet.minute(spoke(fleet, "ws-1", "tunnel", T0, "10.0.0.1", RESOLVER))
+    home = FormatSettings().home_networks
+    fleet.book = IncidentBook.restore(IncidentSettings(), HOUR, fleet.book.snapshot(), home=home)
+    fleet.minute(spoke(fleet, "ws-2", "scan", T0 + MINUTE, "10.0.0.2", RESOLVER))
+    assert len(fleet.open()) == 2
+    fleet.minute(spoke(fleet, "ws-3", "logon", T0 + 2 * MINUTE, "10.0.0.1", "10.0.0.3"))
+    assert hosts_of(fleet) == [["ws-1", "ws-3"], ["ws-2"]]
+
+
+def test_who_took_a_server_is_found_although_another_spoke_to_it_since() -> None:
+    fleet = at_home()
+    fleet.minute(spoke(fleet, "ws-1", "exploit", T0, "10.0.0.1", INTRUDER))
+    fleet.minute(spoke(fleet, "ws-2", "scan", T0 + MINUTE, "10.0.0.2", INTRUDER))
+    assert hosts_of(fleet) == [["ws-1"], ["ws-2"]]
+    fleet.minute(spoke(fleet, "ws-3", "logon", T0 + 2 * MINUTE, INTRUDER, "10.0.0.3"))
+    assert hosts_of(fleet) == [["ws-1", "ws-2", "ws-3"]]

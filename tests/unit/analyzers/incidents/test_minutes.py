@@ -124,4 +124,5 @@ def test_alerts_add_up_to_the_same_in_any_order_of_batches() -> None:
 
 def test_links_are_bounded_and_leave_out_the_host_itself() -> None:
     assert links_of("LAB\\Alice", "10.0.0.5", "10.0.0.1", host="10.0.0.1") == ["user:alice", "address:10.0.0.5"]
+    assert links_of("", "10.0.0.1", "10.0.0.5", host="10.0.0.1") == ["to:10.0.0.5"]
     assert links_of("DWM-1", "fe80::1", "::1", "0.0.0.0") == []
