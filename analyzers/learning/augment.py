@@ -98,7 +98,7 @@ class Augmenter:
             total = rng.choice((1, 2, 3, 4, 5, 6, 8, 10))
             before = rng.randint(0, total)
             return wrap(text, rng, benign, joiners, (before, total - before))
-        if source == "http" and rng.random() < 0.5:
+        if source == "http" and rng.random() < 0.3:
             return pad_words(text, rng, benign)
         if source == "http" and rng.random() < 0.5:
             word = rng.choice(benign).split("=")[0][:16].strip() or "q"
