@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,27 +33,21 @@ def read_topic(settings: KafkaSettings, take: Callable[[int, bytes | None], obje
         TimeoutError: the broker does not give what it has.
         KafkaException: the broker cannot be reached, or refuses.
     """
-    # Read several times at each start: short waits, for a broker keeps who is at the end waiting as long as asked.
-    consumer = Consumer(_config(settings, **{"fetch.wait.max.ms": 10}))
+    if not exists(settings):
+        raise ValueError(f"topic {settings.control} does not exist")
+    consumer = _consumer(settings, OFFSET_BEGINNING)
+    deadline = time.monotonic() + timeout
     try:
-        # The consumer asks by itself too, but what it is assigned before it has the answer waits for half a second.
-        if not _one_partition(settings, consumer.list_topics(timeout=10.0).topics):
-            raise ValueError(f"topic {settings.control} does not exist")
-        consumer.assign([TopicPartition(settings.control, 0, OFFSET_BEGINNING)])
-        deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            # One at a time: more are waited for until the time is up, though the end is there.
-            message = consumer.poll(0.2)
-            if message is None:
-                continue
-            error = message.error()
-            if error is None:
-                take(int(message.offset() or 0), message.value())
-                deadline = time.monotonic() + timeout
-            elif error.code() == KafkaError._PARTITION_EOF:
-                return int(message.offset() or 0)
-            elif not error.retriable() and error.code() not in _PASSING:
-                raise KafkaException(error)
+            for message in consumer.consume(500, 0.2):
+                error = message.error()
+                if error is None:
+                    take(int(message.offset() or 0), message.value())
+                    deadline = time.monotonic() + timeout
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    return int(message.offset() or 0)
+                elif not error.retriable() and error.code() not in _PASSING:
+                    raise KafkaException(error)
     finally:
         consumer.close()
     raise TimeoutError(f"topic {settings.control} could not be read to its end within {timeout:g} s")
@@ -67,11 +61,7 @@ def exists(settings: KafkaSettings, timeout: float = 10.0) -> bool:
         KafkaException: the broker cannot be reached.
     """
     # Not asked for by name: some brokers create a topic that is asked for.
-    return _one_partition(settings, AdminClient(settings.config(log_level=0)).list_topics(timeout=timeout).topics)
-
-
-def _one_partition(settings: KafkaSettings, topics: Mapping[str, Any]) -> bool:
-    """Say whether the control topic is among those of a broker; raise ValueError if it has more than one partition."""
+    topics = AdminClient(settings.config(log_level=0)).list_topics(timeout=timeout).topics
     found = topics.get(settings.control)
     if found is None:
         return False
@@ -281,22 +271,19 @@ _PASSING = (KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, KafkaError._ALL_BR
 
 
 def _consumer(settings: KafkaSettings, offset: int) -> Consumer:
-    consumer = Consumer(_config(settings))
+    consumer = Consumer(
+        settings.config(
+            **{
+                "group.id": f"{settings.group}-control",
+                "session.timeout.ms": 6000,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+                "fetch.wait.max.ms": 100,
+                "log_level": 0,
+            }
+        )
+    )
     consumer.assign([TopicPartition(settings.control, 0, offset)])
     return consumer
-
-
-def _config(settings: KafkaSettings, **own: Any) -> dict[str, Any]:
-    return settings.config(
-        **{
-            "group.id": f"{settings.group}-control",
-            "session.timeout.ms": 6000,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "error",
-            "fetch.wait.max.ms": 100,
-            "log_level": 0,
-            **own,
-        }
-    )

@@ -32,7 +32,7 @@ KINDS = ("rule", "threshold", "anomaly", "text", "alert", "correlation", "loss",
 #: How long, seconds, a run may take to read what is left, per message and for the rest.
 PATIENCE, A_MESSAGE = 120.0, 0.015
 #: How long a kill and what follows takes, about, seconds: the load lasts as long as all of them.
-A_KILL = 6.0
+A_KILL = 10.0
 
 
 class Feed(threading.Thread):

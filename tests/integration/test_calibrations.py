@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from analyzers.bert.excerpt import WINDOWS
 from analyzers.bert.manifest import BUILTIN_MODEL
 from analyzers.router.calibration import ANY, Calibration, Fitted
 from flows.cli import main
@@ -22,7 +23,9 @@ def calibration(path: Path, model: str = MODEL) -> str:
         benign_below=0.01, malicious=400, benign=400, missed=0, p_value=0.01, unsettled_benign=0.1,
         unsettled_malicious=0.1,
     )  # fmt: skip
-    found = Calibration(model=model, max_miss_rate=0.01, confidence=0.95, sources={ANY: fitted}).sealed()
+    found = Calibration(
+        model=model, windows=WINDOWS, max_miss_rate=0.01, confidence=0.95, sources={ANY: fitted}
+    ).sealed()
     path.write_bytes(found.encode())
     return found.version
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from analyzers.bert.excerpt import WINDOWS
 from analyzers.bert.manifest import BUILTIN_MODEL
 from analyzers.router.calibration import load
 from flows.cli import main
@@ -24,7 +25,8 @@ def audited(number: int, probability: float, **other: Any) -> Audited:
     given: dict[str, Any] = {
         "event_id": f"t-0-{number}", "host": "web-1", "time": 1_704_700_800_000_000 + number, "source": "http",
         "text": "/a\x00?\ud800q=1\x1b[2J", "label": "sqli", "malicious": probability, "alerts_from": 0.98,
-        "model": MODEL, "windows": 16, "screen": True, "said": "benign", "calibration": "", "one_in": 10_000, "seed": 0,
+        "model": MODEL, "windows": WINDOWS, "screen": True, "said": "benign", "calibration": "",
+        "one_in": 10_000, "seed": 0,
     }  # fmt: skip
     return Audited(**{**given, **other})
 
@@ -59,9 +61,9 @@ def test_the_reviewed_sample_is_a_calibration_and_a_part_of_it_is_none(
     with connect(dsn, autocommit=True) as database:  # 98 more as the command says them, one is left
         database.execute(
             "INSERT INTO audit_reviews SELECT event_id, CASE WHEN time < '2024-01-08 08:00:00.0001Z' THEN 'malicious' "
-            "ELSE 'benign' END, 'ann', 'looked' FROM audits WHERE model = %s AND one_in = 10000 AND windows = 16 "
+            "ELSE 'benign' END, 'ann', 'looked' FROM audits WHERE model = %s AND one_in = 10000 AND windows = %s "
             "AND event_id NOT IN ('t-0-0', 't-0-59')",
-            (MODEL,),
+            (MODEL, WINDOWS),
         )
     capsys.readouterr()
     assert main(FIT) == 2
