@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from analyzers.bert.canonical import canonical
 from analyzers.learning.texts import Text, generated, parameters
 from analyzers.learning.trials import read_training
 
@@ -15,6 +16,9 @@ from analyzers.learning.trials import read_training
 VALID, TEST = 0.25, 0.15
 #: Real texts of a family that an epoch has, if so many repeats make as many.
 OFTEN, REPEATS = 500, 8
+#: Of the texts with a verdict the newest one in so many are held back, to try the model with; fewer than ``SOME``
+#: benign or malicious ones tell nothing.
+HELD, SOME = 5, 10
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -23,6 +27,8 @@ class Settings(msgspec.Struct, frozen=True):
     out: Path
     http_params: tuple[Path, ...] = ()
     texts: tuple[Path, ...] = ()
+    #: Texts with analysts' verdicts, the oldest first.
+    verdicts: tuple[Path, ...] = ()
     tests: tuple[Path, ...] = ()
     test_source: str = "shell"
     scale: float = 0.5
@@ -43,11 +49,17 @@ class Sets:
             part: [text for path in paths for text in parameters(path, part)] for part in ("train", "valid", "test")
         }
         self._more = [text for path in settings.texts for text in read_training(path)]
+        older, newer = by_time([text for path in settings.verdicts for text in read_training(path)])
+        self._verdicts = [
+            msgspec.structs.replace(t, family=f"verdicts/{t.labels[0] if t.labels else ''}") for t in older
+        ]
+        #: The newest texts with a verdict, that nothing is learned from.
+        self.newest = newer
 
     def train(self, turn: int, seed: int, scale: float = 1.0, without: Sequence[str] = ()) -> list[Text]:
         """Return the texts of an epoch."""
         written = generated("train", self._scale * scale, f"{seed}-{turn}", without)
-        return written + often(self.parameters["train"]) + self._more
+        return written + often(self.parameters["train"]) + often(self._verdicts) + self._more
 
     def valid(self, seed: int, without: Sequence[str] = ()) -> list[Text]:
         """Return the texts of validation."""
@@ -59,10 +71,12 @@ class Sets:
 
     def told(self) -> dict[str, int]:
         """Return where the texts come from, with how many an epoch has."""
-        payloads = len(often(self.parameters["train"]))
-        found = {"written from our grammars": len(self.train(0, 0)) - payloads - len(self._more)}
+        payloads, verdicts = len(often(self.parameters["train"])), len(often(self._verdicts))
+        found = {"written from our grammars": len(self.train(0, 0)) - payloads - verdicts - len(self._more)}
         if payloads:
             found["HttpParamsDataset (Morzeux, MIT), training part, rare kinds repeated"] = payloads
+        if verdicts:
+            found["texts with analysts' verdicts, rare kinds repeated"] = verdicts
         if self._more:
             found["sets named by --texts"] = len(self._more)
         return found
@@ -75,3 +89,17 @@ def often(texts: Sequence[Text]) -> list[Text]:
     """
     sizes = Counter(text.family for text in texts)
     return [text for text in texts for _ in range(min(max(OFTEN // sizes[text.family], 1), REPEATS))]
+
+
+def by_time(texts: Sequence[Text]) -> tuple[list[Text], list[Text]]:
+    """Return the older texts, which are learned from, and the newest fifth, which the model is tried with.
+
+    What is written as an older one is (canonical form) is none of the newest. All are learned from if the newest would
+    hold less than ``SOME`` benign or malicious ones.
+    """
+    place = len(texts) - len(texts) // HELD
+    older, newer = list(texts[:place]), texts[place:]
+    known = {(text.source, canonical(text.text, text.source).text) for text in older}
+    held = [text for text in newer if (text.source, canonical(text.text, text.source).text) not in known]
+    malicious = sum(bool(text.labels) for text in held)
+    return (older, held) if min(malicious, len(held) - malicious) >= SOME else (list(texts), [])

@@ -46,6 +46,8 @@ def train(settings: Settings, say: Progress) -> dict[str, Any]:
     """
     others = {path.name: read_labelled(path, settings.test_source) for path in settings.tests}
     sets = Sets(settings)
+    if sets.newest:
+        others["newest texts with analysts' verdicts"] = sets.newest
     results = []
     for seed in range(settings.seed, settings.seed + settings.seeds):
         results.append(_seed(settings, sets, seed, others, say))
@@ -98,12 +100,12 @@ def _seed(settings: Settings, sets: Sets, seed: int, others: dict[str, list[Text
 def _same(settings: Settings) -> str:
     """Return a hash of everything that a result depends on, but for the seed and the code."""
     plain = msgspec.structs.replace(
-        settings, out=Path(), http_params=(), texts=(), tests=(), seeds=1, seed=0, leave_out=False
+        settings, out=Path(), http_params=(), texts=(), verdicts=(), tests=(), seeds=1, seed=0, leave_out=False
     )
     told = hashlib.sha256(repr(plain).encode())
     for template in templates():
         told.update(repr(template).encode())
-    for path in (*settings.http_params, *settings.texts, *settings.tests):
+    for path in (*settings.http_params, *settings.texts, *settings.verdicts, *settings.tests):
         told.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return told.hexdigest()
 
@@ -233,7 +235,7 @@ def _fold(settings: Settings, fold: int, without: tuple[str, ...], say: Progress
         if (done["same"], done["seed"]) == (same, settings.seed):
             return dict(done["found"])
     # HttpParamsDataset is full of SQL injection of every kind, so a fold does without it.
-    alone = Sets(msgspec.structs.replace(settings, http_params=(), texts=()))
+    alone = Sets(msgspec.structs.replace(settings, http_params=(), texts=(), verdicts=()))
     say(f"fold {fold + 1}/{FOLDS}: without {', '.join(without)}")
     tokenizer, encoder = _fitted(settings, alone, settings.seed, work, say, without, FOLD_SCALE)
     first = alone.train(0, settings.seed, FOLD_SCALE, without)

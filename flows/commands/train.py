@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from flows.usage import UsageError
+
+#: Texts with verdicts, as they were read from Postgres for a training.
+VERDICTS = "verdicts.jsonl"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,6 +32,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--texts", type=Path, action="append", default=[], metavar="FILE",
         help="more texts to train on: JSON lines of text, source and label (benign, or one of the model's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--from-feedback", action="store_true",
+        help="also train on texts that analysts reviewed (winnow audit, winnow incidents close), from Postgres, but "
+        f"the newest fifth, which the model is tried with; they are kept in DIR/{VERDICTS}, and a run that goes on "
+        "reads them there",
     )  # fmt: skip
     parser.add_argument(
         "--test", type=Path, action="append", default=[], metavar="FILE",
@@ -52,6 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="also train without some families of attacks, to see what is found then",
     )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file, for --from-feedback")
     parser.set_defaults(run=run)
 
 
@@ -82,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         http_params=tuple(args.http_params),
         texts=tuple(args.texts),
+        verdicts=(args.out / VERDICTS,) if args.from_feedback else (),
         tests=tuple(args.test),
         test_source=args.test_source,
         scale=args.scale,
@@ -93,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     )
     try:
         args.out.mkdir(parents=True, exist_ok=True)
+        if args.from_feedback:
+            _fetch(args.out / VERDICTS, args.config)
         told = train(settings, Bar())
     except DatasetError as error:
         raise UsageError(str(error)) from None
@@ -100,6 +115,26 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{error.filename or args.out}: {error.strerror}") from None
     print(_summary(told, args.out))
     return 0
+
+
+def _fetch(path: Path, config: Path | None) -> None:
+    """Write the texts with verdicts that Postgres has, unless a run before did; say what there is."""
+    from flows.feedback import lessons
+    from flows.settings import load_settings
+
+    if path.exists():
+        print(f"{path}: texts with verdicts as they were read before; delete it to read them anew", file=sys.stderr)
+        return
+    said = lessons(load_settings(config))
+    left_out = "".join(f"; {number:,} left out: {why}" for why, number in sorted(said.left_out.items()))
+    if not said.found:
+        raise UsageError(f"no text has an analyst's verdict (winnow audit review, winnow incidents close){left_out}")
+    new = path.with_name(f"{VERDICTS}.new")
+    new.touch(0o600)
+    new.write_bytes(b"".join(msgspec.json.encode(lesson) + b"\n" for lesson in said.found))
+    new.replace(path)
+    malicious = sum(lesson.label != "benign" for lesson in said.found)
+    print(f"{path}: {len(said.found):,} texts with verdicts, {malicious:,} malicious{left_out}", file=sys.stderr)
 
 
 class Bar:

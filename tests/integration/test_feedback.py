@@ -12,7 +12,11 @@ from analyzers.bert.excerpt import WINDOWS
 from analyzers.bert.manifest import BUILTIN_MODEL
 from analyzers.router.calibration import load
 from flows.cli import main
+from flows.feedback import lessons
+from flows.settings import load_settings
+from state.alerts import Alert, Evidence, Level
 from state.audits import Audited
+from state.incidents import Incident
 from state.postgres import PostgresSettings, connect
 from state.revisions import migrate
 from state.store import Store
@@ -86,3 +90,80 @@ def test_what_was_judged_by_another_model_is_no_sample_of_this_one(
         store.write_audits([audited(1, 0.5, model="0" * 12)])
     assert main(FIT) == 2
     assert "1 were judged or drawn otherwise" in capsys.readouterr().err
+
+
+def _alert(name: str, rule: str, *events: str, kind: str = "text") -> Alert:
+    at = 1_704_700_800_000_000
+    return Alert(name, kind, rule, "A text", Level.medium, "web-1", at, at, at, len(events), "", evidence=events)
+
+
+def test_what_analysts_said_of_texts_is_what_training_learns_from(
+    dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "/search?q=%s"
+    raws = {
+        "e1": url % "1%27+OR+1%3D1--", "e2": url % "union+station", "e3": url % "scanned+by+us",
+        "e4": url % "in+doubt", "e5": "no JSON", "e6": url % "seen+twice", "e7": url % "of+a+rule",
+    }  # fmt: skip
+    messages = {
+        name: json.dumps({"timestamp": "2024-01-08T08:00:00Z", "host": "web-1", "event_type": "http", "url": path})
+        if path.startswith("/") else path
+        for name, path in raws.items()
+    }  # fmt: skip
+    alerts = [
+        _alert("true", "sqli", "e1", "e5", "e6"), _alert("false", "sqli", "e2"), _alert("allowed", "sqli", "e3"),
+        _alert("torn", "sqli", "e4"), _alert("torn2", "sqli", "e4"), _alert("seen", "xss", "e6"),
+        _alert("rule", "r1", "e7", kind="rule"),
+    ]  # fmt: skip
+    verdicts = {"true": "true_positive", "false": "false_positive", "allowed": "benign", "torn": "true_positive",
+                "torn2": "false_positive", "seen": "true_positive", "rule": "false_positive"}  # fmt: skip
+    at = 1_704_700_800_000_000
+    with Store(PostgresSettings.model_validate({"dsn": dsn})) as store:
+        store.write_alerts(alerts)
+        store.write_evidence(
+            [Evidence(e, a.id, "web-1", at + int(e[1]), messages[e].encode()) for a in alerts for e in a.evidence]
+        )
+        store.write_incidents(
+            [
+                Incident(
+                    f"i-{a.id}", "open", Level.medium, 1.0, ("web-1",), at, at, at, (), (), 1, (a.id,), (), "T", "W"
+                )
+                for a in alerts
+            ]
+        )
+        store.write_audits(
+            [
+                audited(1, 0.99, source="shell", text="ls -la"),
+                audited(2, 0.01, source="shell", text="bash -i", label="sqli"),
+                audited(3, 0.01, source="http", text="/a?b", label="malicious-shell"),
+                audited(4, 0.9, source="http", text="/never?reviewed"),
+            ]
+        )
+    with connect(dsn, autocommit=True) as database:
+        for name, verdict in verdicts.items():
+            database.execute(
+                "INSERT INTO incident_reviews (incident_id, state, verdict, severity, author, reason) "
+                "VALUES (%s, 'closed', %s, 2, 'ann', 'looked')",
+                (f"i-{name}", verdict),
+            )
+    for number, truth in ((1, "benign"), (2, "malicious"), (3, "malicious")):
+        assert main(["audit", "review", f"t-0-{number}", "--as", truth, "--reason", "looked"]) == 0
+    said = lessons(load_settings(None))
+    assert sorted((one.event_id, one.source, one.label) for one in said.found) == [
+        ("e1", "http", "sqli"),
+        ("e2", "http", "benign"),
+        ("e6", "http", "xss"),  # the last word of those that agree that it is malicious
+        ("t-0-1", "shell", "benign"),
+        ("t-0-2", "shell", "malicious-shell"),
+    ]
+    assert said.left_out == {
+        "of a message that cannot be read by itself": 1,
+        "malicious, but not said of what kind": 1,
+    }
+    times = [one.time for one in said.found]
+    assert times == sorted(times)
+
+
+def test_without_a_verdict_there_is_nothing_to_learn(dsn: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--out", "o", "--from-feedback"]) == 2
+    assert "no text has an analyst's verdict" in capsys.readouterr().err

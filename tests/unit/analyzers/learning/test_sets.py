@@ -7,6 +7,8 @@ import zstandard
 from analyzers.learning.calibrate import COOLEST, STEEPEST, length, scale
 from analyzers.learning.http_params import DatasetError, read
 from analyzers.learning.measures import calibration, classes, interval, recall_at, score
+from analyzers.learning.sets import by_time
+from analyzers.learning.texts import Text
 from analyzers.learning.trials import read_labelled, read_training
 
 HEAD = '"payload","length","attack_type","label"\n'
@@ -128,3 +130,13 @@ def test_what_a_maximum_over_windows_adds_is_taken_off():
     assert (corrected[windows == 8] > threshold).mean() <= 0.002
     assert length(logits[:4000], windows[:4000]) == 0
     assert length(logits + 9 * (windows == 8), windows) == STEEPEST, "more would hide long malicious texts"
+
+
+def test_the_newest_texts_with_a_verdict_are_held_back_but_not_what_is_known_already():
+    texts = [Text(f"run {n}", "shell", ("malicious-shell",) if n % 2 else (), "") for n in range(200)]
+    again = [Text("R'u'n 7", "shell", ("malicious-shell",), "")]
+    learned, held = by_time([*texts, *again])
+    assert learned == texts[:161] and held == texts[161:]
+    assert by_time(texts[:90]) == (texts[:90], []), "too few to tell anything"
+    benign = [Text(f"run {n}", "shell", (), "") for n in range(200)]
+    assert by_time(benign) == (benign, [])

