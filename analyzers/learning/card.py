@@ -22,8 +22,8 @@ itself, and not for texts of other kinds (mail, documents, source code).
 ## Trained on
 
 {data}
-Every text was written from Winnow's own grammars, or comes from a set whose licence allows it. Addresses and names are
-made up. Changed at random alike whether benign or malicious: wrapped in benign text, percent-encoded, quoted, put into
+Every text was written from Winnow's own grammars, where addresses and names are made up, or comes from the sets named.
+Changed at random alike whether benign or malicious: wrapped in benign text, percent-encoded, quoted, put into
 base64, and so on. Of a third of the texts the source was not told.
 
 ## Measured
@@ -55,8 +55,8 @@ def card(report: dict[str, Any], shape: dict[str, Any]) -> str:
     lines.append(f"- Templates that training never saw: malicious found with F1 {home['f1']:.3f}.")
     for name, found in first.get("abroad", {}).items():
         lines.append(
-            f"- {name}, {found['texts']:,} texts by others: F1 {found['told']['f1']:.3f}, recall at 1 % false "
-            f"positives {found['told']['recall_at_1_percent']:.3f}, at 0.1 % "
+            f"- {name}, {found['texts']:,} texts that training never saw: F1 {found['told']['f1']:.3f}, recall at 1 % "
+            f"false positives {found['told']['recall_at_1_percent']:.3f}, at 0.1 % "
             f"{found['told']['recall_at_0_1_percent']:.3f}."
         )
         for trial, recall in found.get("wrapped", {}).items():

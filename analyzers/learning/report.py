@@ -130,7 +130,7 @@ class _Page:
         rows += [
             (f"recall at 1 %: {trial}", *self.both("abroad", name, "wrapped", trial)) for trial in first["wrapped"]
         ]
-        title = f"## {name}: {first['texts']:,} texts by others, {first['malicious']:,} malicious, never trained on\n\n"
+        title = f"## {name}: {first['texts']:,} texts, {first['malicious']:,} of them malicious, never trained on\n\n"
         return title + _table(("measure", "encoder", "baseline"), rows)
 
     def trials(self) -> str:

@@ -94,12 +94,16 @@ def often(texts: Sequence[Text]) -> list[Text]:
 def by_time(texts: Sequence[Text]) -> tuple[list[Text], list[Text]]:
     """Return the older texts, which are learned from, and the newest fifth, which the model is tried with.
 
-    What is written as an older one is (canonical form) is none of the newest. All are learned from if the newest would
-    hold less than ``SOME`` benign or malicious ones.
+    What is written as an older one is (canonical form, digits ignored) is none of the newest. All are learned from if
+    the newest would hold less than ``SOME`` benign or malicious ones.
     """
     place = len(texts) - len(texts) // HELD
     older, newer = list(texts[:place]), texts[place:]
-    known = {(text.source, canonical(text.text, text.source).text) for text in older}
-    held = [text for text in newer if (text.source, canonical(text.text, text.source).text) not in known]
+    known = {_shape(text) for text in older}
+    held = [text for text in newer if _shape(text) not in known]
     malicious = sum(bool(text.labels) for text in held)
     return (older, held) if min(malicious, len(held) - malicious) >= SOME else (list(texts), [])
+
+
+def _shape(text: Text) -> tuple[str, str]:
+    return text.source, "".join("0" if c.isdigit() else c for c in canonical(text.text, text.source).text)

@@ -73,6 +73,7 @@ def _seed(settings: Settings, sets: Sets, seed: int, others: dict[str, list[Text
         found: dict[str, Any] = json.loads(kept.read_text())
         if found.get("same") == same:
             return found
+    _forget(work, same)
     tokenizer, encoder = _fitted(settings, sets, seed, work, say)
     say(f"seed {seed}: calibrating")
     first = sets.train(0, seed)
@@ -108,6 +109,15 @@ def _same(settings: Settings) -> str:
     for path in (*settings.http_params, *settings.texts, *settings.verdicts, *settings.tests):
         told.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return told.hexdigest()
+
+
+def _forget(work: Path, same: str) -> None:
+    """Remove what an interrupted run has learned from other texts, or with other settings."""
+    mark = work / "same"
+    if not mark.exists() or mark.read_text() != same:
+        for name in ("tokenizer.json", "checkpoint.pt"):
+            (work / name).unlink(missing_ok=True)
+        mark.write_text(same)
 
 
 def _fitted(
@@ -234,6 +244,7 @@ def _fold(settings: Settings, fold: int, without: tuple[str, ...], say: Progress
         done: dict[str, Any] = json.loads(kept.read_text())
         if (done["same"], done["seed"]) == (same, settings.seed):
             return dict(done["found"])
+    _forget(work, same)
     # HttpParamsDataset is full of SQL injection of every kind, so a fold does without it.
     alone = Sets(msgspec.structs.replace(settings, http_params=(), texts=(), verdicts=()))
     say(f"fold {fold + 1}/{FOLDS}: without {', '.join(without)}")

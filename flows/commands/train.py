@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         if args.from_feedback:
-            _fetch(args.out / VERDICTS, args.config)
+            fetch(args.out / VERDICTS, args.config)
         told = train(settings, Bar())
     except DatasetError as error:
         raise UsageError(str(error)) from None
@@ -117,9 +117,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _fetch(path: Path, config: Path | None) -> None:
+def fetch(path: Path, config: Path | None) -> None:
     """Write the texts with verdicts that Postgres has, unless a run before did; say what there is."""
-    from flows.feedback import lessons
+    from flows.lessons import lessons
     from flows.settings import load_settings
 
     if path.exists():
@@ -130,6 +130,7 @@ def _fetch(path: Path, config: Path | None) -> None:
     if not said.found:
         raise UsageError(f"no text has an analyst's verdict (winnow audit review, winnow incidents close){left_out}")
     new = path.with_name(f"{VERDICTS}.new")
+    new.unlink(missing_ok=True)
     new.touch(0o600)
     new.write_bytes(b"".join(msgspec.json.encode(lesson) + b"\n" for lesson in said.found))
     new.replace(path)

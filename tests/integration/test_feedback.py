@@ -10,9 +10,11 @@ import pytest
 
 from analyzers.bert.excerpt import WINDOWS
 from analyzers.bert.manifest import BUILTIN_MODEL
+from analyzers.learning.trials import read_training
 from analyzers.router.calibration import load
 from flows.cli import main
-from flows.feedback import lessons
+from flows.commands.train import fetch
+from flows.lessons import lessons
 from flows.settings import load_settings
 from state.alerts import Alert, Evidence, Level
 from state.audits import Audited
@@ -97,71 +99,100 @@ def _alert(name: str, rule: str, *events: str, kind: str = "text") -> Alert:
     return Alert(name, kind, rule, "A text", Level.medium, "web-1", at, at, at, len(events), "", evidence=events)
 
 
+AT = 1_704_700_800_000_000
+
+
+def _request(path: str, agent: str = "curl/8", **other: Any) -> str:
+    told = {"timestamp": "2024-01-08T08:00:00Z", "host": "web-1", "event_type": "http", "url": path}
+    return json.dumps({**told, "user_agent": {"original": agent}, **other})
+
+
+#: Alert, its label, its kind, the verdict on its incident, and its events.
+ALERTS: list[tuple[str, str, str, str, dict[str, str]]] = [
+    ("true", "sqli", "text", "true_positive", {
+        "e1": _request("/search?q=1%27+OR+1%3D1--"),
+        "e2": _request("/index.html", "' OR 1=1 UNION SELECT password FROM users--"),
+        "e3": "no JSON",
+        "e4": _request("/" + "a" * 20_000)[:16_384],
+        "e5": _request("/search?q=<script>alert(1)</script>' or '1'='1"),
+        "e6": '{"n":1e999,"timestamp":"2024-01-08T08:00:00Z","host":"web-1","event_type":"http","url":"/a\\ud800?id"}',
+    }),
+    ("false", "sqli", "text", "false_positive", {
+        "e7": '192.0.2.7 - - [08/Jan/2024:08:00:00 +0000] "GET /union?station HTTP/1.1" 200 9 "-" "Mozilla/5.0"',
+    }),
+    ("again", "sqli", "text", "false_positive", {"e8": _request("/nightly"), "e9": _request("/nightly")}),
+    ("allowed", "sqli", "text", "benign", {"f1": _request("/scanned-by-us")}),
+    ("torn", "sqli", "text", "true_positive", {"f2": _request("/in-doubt?id=1")}),
+    ("torn2", "sqli", "text", "false_positive", {"f2": _request("/in-doubt?id=1")}),
+    ("also", "xss", "text", "true_positive", {"e5": _request("/search?q=<script>alert(1)</script>' or '1'='1")}),
+    ("rule", "r1", "rule", "false_positive", {"f3": _request("/of-a-rule")}),
+    ("late", "sqli", "text", "false_positive", {"f4": _request("/after-the-verdict")}),
+    ("worse", "sqli", "text", "false_positive", {"f5": _request("/of-what-became-worse")}),
+]  # fmt: skip
+
+
 def test_what_analysts_said_of_texts_is_what_training_learns_from(
     dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = "/search?q=%s"
-    raws = {
-        "e1": url % "1%27+OR+1%3D1--", "e2": url % "union+station", "e3": url % "scanned+by+us",
-        "e4": url % "in+doubt", "e5": "no JSON", "e6": url % "seen+twice", "e7": url % "of+a+rule",
-    }  # fmt: skip
-    messages = {
-        name: json.dumps({"timestamp": "2024-01-08T08:00:00Z", "host": "web-1", "event_type": "http", "url": path})
-        if path.startswith("/") else path
-        for name, path in raws.items()
-    }  # fmt: skip
-    alerts = [
-        _alert("true", "sqli", "e1", "e5", "e6"), _alert("false", "sqli", "e2"), _alert("allowed", "sqli", "e3"),
-        _alert("torn", "sqli", "e4"), _alert("torn2", "sqli", "e4"), _alert("seen", "xss", "e6"),
-        _alert("rule", "r1", "e7", kind="rule"),
-    ]  # fmt: skip
-    verdicts = {"true": "true_positive", "false": "false_positive", "allowed": "benign", "torn": "true_positive",
-                "torn2": "false_positive", "seen": "true_positive", "rule": "false_positive"}  # fmt: skip
-    at = 1_704_700_800_000_000
     with Store(PostgresSettings.model_validate({"dsn": dsn})) as store:
-        store.write_alerts(alerts)
-        store.write_evidence(
-            [Evidence(e, a.id, "web-1", at + int(e[1]), messages[e].encode()) for a in alerts for e in a.evidence]
-        )
-        store.write_incidents(
-            [
-                Incident(
-                    f"i-{a.id}", "open", Level.medium, 1.0, ("web-1",), at, at, at, (), (), 1, (a.id,), (), "T", "W"
-                )
-                for a in alerts
-            ]
-        )
+        for name, rule, kind, _, events in ALERTS:
+            store.write_alerts([_alert(name, rule, *events, kind=kind)])
+            # By their names an hour apart, the late one ten years.
+            times = {e: AT + int(e, 16) * 3_600_000_000 + (name == "late") * 10**16 for e in events}
+            store.write_evidence([Evidence(e, name, "web-1", times[e], raw.encode()) for e, raw in events.items()])
+            severity = Level.high if name == "worse" else Level.medium
+            store.write_incidents(
+                [Incident(f"i-{name}", "open", severity, 1, ("web-1",), AT, AT, AT, (), (), 1, (name,), (), "T", "W")]
+            )
         store.write_audits(
             [
                 audited(1, 0.99, source="shell", text="ls -la"),
                 audited(2, 0.01, source="shell", text="bash -i", label="sqli"),
-                audited(3, 0.01, source="http", text="/a?b", label="malicious-shell"),
-                audited(4, 0.9, source="http", text="/never?reviewed"),
+                audited(3, 0.01, text="/a?not-found"),
+                audited(4, 0.9, text="/never?reviewed"),
+                audited(5, 0.99, text="/x?id=1"),
+                audited(6, 0.1, text="/x?" + "y" * 4_000),
             ]
         )
     with connect(dsn, autocommit=True) as database:
-        for name, verdict in verdicts.items():
+        for name, _, _, verdict, _ in ALERTS:
             database.execute(
                 "INSERT INTO incident_reviews (incident_id, state, verdict, severity, author, reason) "
-                "VALUES (%s, 'closed', %s, 2, 'ann', 'looked')",
-                (f"i-{name}", verdict),
+                "VALUES (%s, 'closed', %s, %s, 'ann', 'looked')",
+                (f"i-{name}", verdict, int(Level.medium)),
             )
-    for number, truth in ((1, "benign"), (2, "malicious"), (3, "malicious")):
+    for number, truth in ((1, "benign"), (2, "malicious"), (3, "malicious"), (5, "malicious"), (6, "benign")):
         assert main(["audit", "review", f"t-0-{number}", "--as", truth, "--reason", "looked"]) == 0
     said = lessons(load_settings(None))
-    assert sorted((one.event_id, one.source, one.label) for one in said.found) == [
+    assert {(one.event_id, one.source, one.label) for one in said.found} == {
         ("e1", "http", "sqli"),
-        ("e2", "http", "benign"),
-        ("e6", "http", "xss"),  # the last word of those that agree that it is malicious
+        ("e2", "user-agent", "sqli"),  # not its harmless URL
+        ("e5", "http", "xss"),  # the last word of those that agree that it is malicious
+        ("e6", "http", "sqli"),
+        ("e7", "http", "benign"),
+        ("e7", "user-agent", "benign"),
+        ("e8", "http", "benign"),  # as old as when it first came
+        ("e8", "user-agent", "benign"),
         ("t-0-1", "shell", "benign"),
         ("t-0-2", "shell", "malicious-shell"),
-    ]
+        ("t-0-5", "http", "sqli"),
+    }
     assert said.left_out == {
         "of a message that cannot be read by itself": 1,
+        "kept in part": 2,
         "malicious, but not said of what kind": 1,
     }
     times = [one.time for one in said.found]
     assert times == sorted(times)
+
+    fetch(tmp_path / "v.jsonl", None)
+    lines = (tmp_path / "v.jsonl").read_text().splitlines()
+    assert len(lines) == len(said.found) and (tmp_path / "v.jsonl").stat().st_mode & 0o777 == 0o600
+    assert "11 texts with verdicts, 6 malicious; 2 left out: kept in part" in capsys.readouterr().err
+    learned = read_training(tmp_path / "v.jsonl")
+    assert [text.labels for text in learned] == [() if one.label == "benign" else (one.label,) for one in said.found]
+    fetch(tmp_path / "v.jsonl", Path("no such settings"))
+    assert "as they were read before" in capsys.readouterr().err
 
 
 def test_without_a_verdict_there_is_nothing_to_learn(dsn: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,10 +133,12 @@ def test_what_a_maximum_over_windows_adds_is_taken_off():
 
 
 def test_the_newest_texts_with_a_verdict_are_held_back_but_not_what_is_known_already():
-    texts = [Text(f"run {n}", "shell", ("malicious-shell",) if n % 2 else (), "") for n in range(200)]
-    again = [Text("R'u'n 7", "shell", ("malicious-shell",), "")]
-    learned, held = by_time([*texts, *again])
-    assert learned == texts[:161] and held == texts[161:]
+    names = [f"{a}{b}" for a in "abcdefghij" for b in "klmnopqrstuvwxyzabcd"]
+    texts = [Text(f"run {name}", "shell", ("malicious-shell",) if n % 2 else (), "") for n, name in enumerate(names)]
+    again = [Text("R'u'n ak", "shell", (), ""), Text("run ip 10.0.0.7", "shell", (), "")]
+    first = Text("run ip 10.0.0.8", "shell", (), "")
+    learned, held = by_time([first, *texts, *again])
+    assert learned == [first, *texts[:162]] and held == texts[162:]
     assert by_time(texts[:90]) == (texts[:90], []), "too few to tell anything"
-    benign = [Text(f"run {n}", "shell", (), "") for n in range(200)]
+    benign = [Text(text.text, "shell", (), "") for text in texts]
     assert by_time(benign) == (benign, [])

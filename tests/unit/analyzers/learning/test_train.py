@@ -51,7 +51,10 @@ def trained(tmp_path_factory):
     # As an earlier run read them from Postgres.
     (folder / "out").mkdir()
     verdicts = [
-        {"text": f"show {n}" if n % 2 else f"steal {n}", "label": "benign" if n % 2 else "malicious-shell"}
+        {
+            "text": f"show {chr(97 + n)}" if n % 2 else f"steal {chr(97 + n)}",
+            "label": "benign" if n % 2 else "malicious-shell",
+        }
         for n in range(100)
     ]
     (folder / "out" / "verdicts.jsonl").write_text(
