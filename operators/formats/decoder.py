@@ -88,7 +88,9 @@ class Decoder:
                     self._tried = last.name
                     try:
                         event = last.decode(raw, at)
-                    except WrongShape:
+                    except Malformed as error:
+                        if not self._of_another(error, raw):
+                            raise
                         event = self._sniff(raw)
                         last, marker = self._last, self._marker
                 else:
@@ -128,6 +130,16 @@ class Decoder:
         self._at.clocks = saved.clocks
         self._remember(FORMATS.get(saved.last) if not self._fixed or saved.last == self._formats[0].name else None)
 
+    def _of_another(self, error: Malformed, raw: bytes) -> bool:
+        """Return whether another format may take the message.
+
+        It may if it is of another shape, or a line of text in which a JSON format's marker stands: whoever writes
+        ``"_path"`` into a command must not have its audit record refused.
+        """
+        if isinstance(error, WrongShape):
+            return True
+        return not self._fixed and error.reason == "malformed_json" and raw.lstrip()[:1] not in (b"{", b"[", b'"')
+
     def _sniff(self, raw: bytes) -> Event | None:
         """Decode by the first format that takes the message for its own; a format that was named need not be asked."""
         self._tried = ""
@@ -140,8 +152,10 @@ class Decoder:
             self._tried = format.name
             try:
                 event = format.decode(raw, self._at)
-            except WrongShape as error:
-                wrong = error
+            except Malformed as error:
+                if not self._of_another(error, raw):
+                    raise
+                wrong = error if isinstance(error, WrongShape) else WrongShape("no JSON")
                 continue
             if format.rank < CATCH_ALL:
                 self._remember(format)

@@ -282,3 +282,14 @@ def test_an_argument_cut_anywhere_is_the_same(text: str, step: int) -> None:
     chunks = [data[start : start + step * 2] for start in range(0, len(data), step * 2)]
     body = " ".join(f"a1[{number}]={chunk}" for number, chunk in enumerate(chunks))
     assert record("EXECVE", f'argc=2 a0="x" a1_len={len(data)} {body}')["a1"] == text + "é"
+
+
+@pytest.mark.parametrize(
+    "marker", ['"_path"', '"id.orig_h"', '"winlog"', '"event_type" "flow_id"', '"log_name" "event_id"']
+)
+def test_another_formats_marker_in_an_argument_hides_no_record(marker: str) -> None:
+    """Else whoever runs a command decides whether its record is read."""
+    zeek = '{"_path":"conn","ts":1600000000.5,"id.orig_h":"10.0.0.1","id.resp_h":"192.0.2.7"}'
+    line = f"type=EXECVE {STAMP} argc=2 a0={marker.split()[0]} a1={marker.split()[-1]}"
+    for before in ([], [zeek]):
+        assert events(*before, line)[-1].format == "auditd"
