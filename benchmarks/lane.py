@@ -1,9 +1,9 @@
 """By how much the text judge delays alerts in the flow at half of what the flow can take, with it and without.
 
-``winnow bench lane [--messages N] [--seconds S] [--runs N]``. Generated traffic of all formats; first as fast as it
-goes, which is the saturation, then at half of that. Every 50 messages one comes that a rule of level high matches, each
-of another host: what counts is the time from handing it to Kafka to reading its alert there. Both ways alternate in one
-run, each with a flow, a topic and a database of its own; the first fifth, in which everything is new, is left out.
+``winnow bench lane [--messages N] [--seconds S] [--runs N]``. Generated traffic of all formats, every 50th message one
+of another host that a rule of level high matches; first all at once, which gives the saturation, then at half of that:
+what counts is the time from handing such a message to Kafka to reading its alert there. Both ways alternate in one run,
+each with a flow, a topic and a database of its own; the first fifth, in which everything is new, is left out.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import orjson
+import psycopg
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
-from benchmarks.throughput import START, create, mixed, whole, zeek_line
+from benchmarks.throughput import START, create, zeek_line
 from flows.traffic import Traffic
 from flows.traffic.settings import TrafficSettings
 from state.embedded import EmbeddedServices
@@ -58,8 +59,8 @@ def messages(count: int) -> Iterator[tuple[bytes, str]]:
 
 
 @contextmanager
-def flow(services: EmbeddedServices, topic: str, judged: bool) -> Iterator[str]:
-    """Run the flow on a topic; yield the topic of its alerts once the first alert may come."""
+def flow(services: EmbeddedServices, topic: str, judged: bool) -> Iterator[tuple[str, str]]:
+    """Run the flow on a topic; yield the topic of its alerts and its database once the first alert may come."""
     dsn = services.postgres.create_database(topic)
     migrate(dsn)
     rules = services.folder / "lane-rules"
@@ -87,10 +88,34 @@ def flow(services: EmbeddedServices, topic: str, judged: bool) -> Iterator[str]:
                 if process.poll() is not None:
                     raise RuntimeError("the flow ended by itself")
                 time.sleep(0.1)
-        yield alerts
+        yield alerts, dsn
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(120)
+
+
+def saturated(services: EmbeddedServices, count: int) -> float:
+    """Return messages a second of the same flow on the same messages, all of which are there when it starts."""
+    create(services, "full")
+    producer = Producer({"bootstrap.servers": services.kafka.bootstrap_servers, "linger.ms": 50})
+    for value, _ in messages(count):
+        while True:
+            try:
+                producer.produce("full", value)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.flush()
+    with flow(services, "full", True) as (_, dsn), connect(dsn, autocommit=True) as database:
+        first, began = _consumed(database), time.monotonic()
+        while (done := _consumed(database)) < count:
+            time.sleep(0.02)
+        return (done - first) / (time.monotonic() - began)
+
+
+def _consumed(database: psycopg.Connection[Any]) -> int:
+    row = database.execute("SELECT coalesce(sum(consumed), 0) FROM ledger").fetchone()
+    return int(row[0]) if row else 0
 
 
 def measure(services: EmbeddedServices, topic: str, judged: bool, rate: float, seconds: float) -> list[float]:
@@ -115,7 +140,7 @@ def measure(services: EmbeddedServices, topic: str, judged: bool, rate: float, s
     values = list(messages(round(rate * seconds)))
     producer.produce(topic, values[0][0])
     producer.flush()
-    with flow(services, topic, judged) as alerts:
+    with flow(services, topic, judged) as (alerts, _):
         listener = threading.Thread(target=listen, args=(alerts,), daemon=True)
         listener.start()
         began = time.monotonic()
@@ -159,17 +184,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2, help="each way (default: 2)")
     args = parser.parse_args()
     with EmbeddedServices(valkey=False) as services:
-        create(services, "full")
-        producer = Producer({"bootstrap.servers": services.kafka.bootstrap_servers, "linger.ms": 50})
-        for value in mixed(args.messages):
-            while True:
-                try:
-                    producer.produce("full", value)
-                    break
-                except BufferError:
-                    producer.poll(0.1)
-        producer.flush()
-        saturation = whole(services, "full", args.messages, "")
+        saturation = saturated(services, args.messages)
         print(f"saturation with the text judge: {saturation:,.0f} messages/s", file=sys.stderr)
         found: dict[str, list[float]] = {"with": [], "without": []}
         for run in range(args.runs):
